@@ -1,0 +1,59 @@
+# Sallyport. `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO      ?= go
+# Versions of tools that are no part of the product or its tests.
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BUF      := github.com/bufbuild/buf/cmd/buf@v1.75.0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sallyport
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/sallyport ./cmd/sallyport
+
+.PHONY: tools
+tools: ## install what demo and test need into .tools
+	tools/install-envoy
+	tools/install-node
+
+.PHONY: demo
+demo: build ## run the whole path on loopback: a tour, then URLs to try
+	tools/install-envoy
+	bin/sallyport demo $(DEMO)
+
+.PHONY: test
+test: tools ## run all tests, with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m ./...
+
+.PHONY: bench
+bench: ## measure Check beside a server that only says yes
+	$(GO) run ./bench -out bench/out
+
+.PHONY: lint
+lint: ## static analysis
+	$(GO) run $(GOLANGCI) run ./...
+	$(GO) run $(BUF) lint protos
+
+.PHONY: generate
+generate: ## regenerate protobuf code and generated docs
+	$(GO) generate ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz test for FUZZTIME (default 30s) each
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} $$p; \
+	  done; done
+
+.PHONY: check
+check: ## what a change must pass: format, generate, lint, test, clean tree
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt"; exit 1; }
+	$(MAKE) generate lint test
+	git diff --exit-code
