@@ -1,0 +1,36 @@
+package settings
+
+// plannedKey reports whether a key belongs to a part that this version doesn't
+// have, and what does its job until then. A key that did nothing would be taken
+// for protection.
+func plannedKey(key string) (hint string, ok bool) {
+	hint, ok = map[string]string{
+		"apim":     "",
+		"audit":    "; decisions are recorded in decision_log.file",
+		"database": "",
+		"mtls":     "; listen.tls and envoy.tls encrypt the listeners",
+		"redis":    "; limits, nonces and proofs are kept in memory, for one replica",
+		"settings": "",
+		"waf":      "",
+
+		"pim.elevation_require_approval":            "",
+		"pim.elevation_require_reason":              "",
+		"pim.pam_endpoint":                          "; only a token's elevation claim elevates",
+		"pim.require_approval":                      "",
+		"pim.require_reason":                        "",
+		"transaction_safety.idempotency_store_type": "",
+	}[key]
+	return hint, ok
+}
+
+// plannedVariables are the names that deployments may already set for the same
+// parts.
+func plannedVariables() []string {
+	return []string{
+		"APIM_MCP_SUBSCRIPTION_KEY", "APIM_MCP_SUBSCRIPTION_NAME", "APIM_PROPAGATE_USER_CONTEXT", "APIM_USER_CONTEXT_HEADER",
+		"AUDIT_DUAL_WRITE", "AUDIT_S3_BUCKET", "AUDIT_S3_ENABLED", "AUDIT_S3_OBJECT_LOCK_MODE", "AUDIT_S3_REGION", "AUDIT_S3_RETENTION_DAYS",
+		"ELEVATION_REQUIRE_APPROVAL", "ELEVATION_REQUIRE_REASON", "IDEMPOTENCY_STORE_TYPE",
+		"MTLS_CA_CERT_PATH", "MTLS_CLIENT_CERT_PATH", "MTLS_CLIENT_KEY_PATH", "MTLS_ENABLED",
+		"PAM_ENDPOINT", "WAF_ALLOWED_IPS", "WAF_ENABLED", "WAF_IP_ALLOWLIST_ENABLED", "WAF_RATE_LIMIT",
+	}
+}

@@ -1,0 +1,289 @@
+package settings
+
+import (
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// everything is a Config with one of each, for a walk over all keys.
+func everything() *Config {
+	return &Config{
+		Issuers: []Issuer{{}},
+		Servers: []Server{{MCP: &MCP{}, REST: &REST{Routes: []Route{{}}}}},
+	}
+}
+
+const invisible = `"a\x01b"`
+
+// values has for each key what is accepted and what isn't, as YAML. with sets
+// other keys that the values need.
+func values() map[string]struct {
+	with map[string]string
+	good []string
+	bad  []string
+} {
+	type row = struct {
+		with map[string]string
+		good []string
+		bad  []string
+	}
+	boolean := []string{"1", "yes", `"true"`, "[]", "maybe"}
+	text := []string{"7", "true", "[a]", "{a: b}", "1.5", invisible, `"-----BEGIN X-----"`, `"` + strings.Repeat("x", 4097) + `"`}
+	scopes := []string{"[a b]", `['a"b']`, "[a, a]", "['']", "[[a]]", "{}", "[" + invisible + "]"}
+	unique := []string{"[a, a]", "['']", "[null]", "{}", "[7]"}
+	tls := map[string]string{
+		"listen.tls":        "{cert_file: /s/c, key_file: /s/k, client_ca_file: /s/a}",
+		"envoy.service_tls": "{ca_file: /s/a, cert_file: /s/e, key_file: /s/f}",
+		"secrets_dir":       "/s",
+	}
+	envoyTLS := map[string]string{"envoy.tls": "{cert_file: /s/c, key_file: /s/k}", "secrets_dir": "/s"}
+	shadow := map[string]string{"tools.shadow": "{policies: [schema], until: 2026-07-01}"}
+	rest := map[string]string{"servers[0].mcp": "null", "servers[0].rest": "{routes: [{method: GET, path: /a, tool: t}]}"}
+	secure := map[string]string{"servers[0].upstream": "{address: 'a:1', tls: true, ca_file: a}"}
+	entra := map[string]string{"issuers[0].preset": "entra-multitenant", "issuers[0].issuer": "null"}
+	return map[string]row{
+		"version":     {good: []string{"1"}, bad: []string{"0", "2", `"1"`, "1.0", "null", "true"}},
+		"profile":     {good: []string{"production", "development"}, bad: []string{"dev", "Production", "''"}},
+		"secrets_dir": {good: []string{"/s", "s"}, bad: append(text, "''")},
+
+		"listen.grpc":               {good: []string{"127.0.0.1:1", `"[::1]:1"`, "unix:/run/a", "127.0.0.1:0"}, bad: []string{"0.0.0.0:1", ":1", "localhost:1", "127.0.0.1", "127.0.0.1:65536", "unix:a", "unix:", "unix:/a/../b", "unix:/" + strings.Repeat("x", 107), "''"}},
+		"listen.http":               {good: []string{"127.0.0.2:1", "unix:/run/a"}, bad: []string{"10.0.0.1:1", "a.example.com:1", "127.0.0.1:9001", "''"}},
+		"listen.ops":                {good: []string{"127.0.0.1:1", "unix:/run/a"}, bad: []string{"0.0.0.0:1", `"[::]:1"`, "''"}},
+		"listen.tls.cert_file":      {with: tls, good: []string{"a.pem"}, bad: append(text, "''")},
+		"listen.tls.key_file":       {with: tls, good: []string{"/s/a"}, bad: []string{"/s", "/a", "/s/../a", "a", "''"}},
+		"listen.tls.client_ca_file": {with: tls, good: []string{"a.pem"}, bad: append(text, "''")},
+		"listen.plaintext":          {good: []string{"i-know", "''"}, bad: []string{"true", "yes", "I-KNOW"}},
+		"listen.reflection":         {good: []string{"true", "false"}, bad: boolean},
+		"listen.shutdown_grace":     {good: []string{"1ms", "5m"}, bad: []string{"0", "301s", "10", "-1s", "1x"}},
+
+		"log.level":         {good: []string{"debug", "info", "warn", "error"}, bad: []string{"trace", "INFO", "''"}},
+		"log.format":        {good: []string{"json", "text"}, bad: []string{"xml", "''"}},
+		"decision_log.file": {good: []string{`"-"`, "a.log", "/var/log/a.log"}, bad: append(text, "''")},
+
+		"authentication.oidc_enabled":         {good: []string{"true"}, bad: append(boolean, "false")},
+		"authentication.oidc_issuer":          {good: []string{"https://b.example.com", "https://b.example.com/x/"}, bad: []string{"http://b.example.com", "b.example.com", "https://", "https://u:p@b.example.com", "https://b.example.com?a", "https://b.example.com#a", "https://login.example.com"}},
+		"authentication.oidc_audience":        {with: map[string]string{"authentication.oidc_issuer": "https://b.example.com"}, good: []string{"api"}, bad: text},
+		"authentication.oidc_jwks_url":        {with: map[string]string{"authentication.oidc_issuer": "https://b.example.com"}, good: []string{"https://b.example.com/k?a=b"}, bad: []string{"http://b.example.com", "/k"}},
+		"authentication.oidc_required_scopes": {good: []string{"a", "'a, b'", "[a, 'b:c/d']", "[]"}, bad: append(scopes, "a b")},
+		"authentication.oidc_jwks_cache_ttl":  {good: []string{"60", "1m", "24h"}, bad: []string{"59", "0", "25h", "1d", "1.5"}},
+		"authentication.validate_issuer":      {good: []string{"true"}, bad: append(boolean, "false")},
+		"authentication.validate_audience":    {good: []string{"true"}, bad: append(boolean, "false")},
+		"authentication.validate_nonce":       {good: []string{"true", "false"}, bad: boolean},
+		"authentication.max_token_bytes":      {good: []string{"1024", "65536"}, bad: []string{"1023", "65537", "16k", `"2048"`, "2048.0", "4294967296"}},
+		"authentication.clock_skew":           {good: []string{"0", "60s"}, bad: []string{"61s", "30", "-1s"}},
+		"authentication.revocations_file":     {good: []string{"r.yaml"}, bad: text},
+		"authentication.key_cache_dir":        {good: []string{"/var/lib/a"}, bad: text},
+
+		"issuers[0].name":                 {good: []string{"a", "a-b_1", "default"}, bad: []string{"''", "A", "-a", "a.b", strings.Repeat("a", 64)}},
+		"issuers[0].preset":               {good: []string{"oidc", "keycloak"}, bad: []string{"''", "OIDC", "azure"}},
+		"issuers[0].issuer":               {good: []string{"https://a.example.com", "https://a.example.com:8443/x/"}, bad: []string{"http://a.example.com", "''", "a", "https://a.example.com/#", "https://a.example.com/?x", "https://a b", "ftp://a.example.com", "'https://a.example.com/{tenantid}'"}},
+		"issuers[0].discovery_url":        {good: []string{"https://a.example.com/d?x=y"}, bad: []string{"http://a.example.com", "d", "https://u@a.example.com"}},
+		"issuers[0].jwks_url":             {good: []string{"https://a.example.com/k"}, bad: []string{"http://a.example.com", "k", "https://:443/"}},
+		"issuers[0].ca_file":              {good: []string{"ca.pem"}, bad: text},
+		"issuers[0].allow_private":        {good: []string{"true"}, bad: boolean},
+		"issuers[0].algorithms":           {good: []string{"[RS256, PS384, ES512, EdDSA]", "[]"}, bad: []string{"[HS256]", "[none]", "[NONE]", "[rs256]", "[ES256K]", "[RS256, RS256]", "RS256", "['']"}},
+		"issuers[0].typ":                  {good: []string{"any", "at+jwt"}, bad: []string{"JWT", "''"}},
+		"issuers[0].max_lifetime":         {good: []string{"1m", "168h", "0"}, bad: []string{"59s", "169h", "3600"}},
+		"issuers[0].max_stale":            {good: []string{"1h", "168h"}, bad: []string{"59m", "169h", "0"}},
+		"issuers[0].tenants":              {with: entra, good: []string{"[11111111-2222-3333-4444-555555555555]"}, bad: []string{"[]", "[a]", "[AAAAAAAA-2222-3333-4444-555555555555]", "['']"}},
+		"issuers[0].clients":              {with: map[string]string{"issuers[0].preset": "cognito"}, good: []string{"[a, b]"}, bad: append(unique, "[]")},
+		"issuers[0].require_scope_prefix": {with: map[string]string{"issuers[0].preset": "cognito", "issuers[0].clients": "[a]"}, good: []string{"a/"}, bad: text},
+		"issuers[0].claims.subject":       {good: []string{"sub"}, bad: text},
+		"issuers[0].claims.tenant":        {good: []string{"org"}, bad: text},
+		"issuers[0].claims.client":        {good: []string{"azp"}, bad: text},
+		"issuers[0].claims.person":        {good: []string{"email"}, bad: text},
+		"issuers[0].claims.scopes":        {good: []string{"[scope, scp]"}, bad: unique},
+		"issuers[0].claims.roles":         {good: []string{"[realm_access.roles]"}, bad: unique},
+		"issuers[0].elevation":            {good: []string{"true"}, bad: boolean},
+
+		"servers[0].name":                  {good: []string{"a"}, bad: []string{"''", "A b", "Ä"}},
+		"servers[0].hosts":                 {good: []string{"['*']", "[A.example.com, 'b:1', '[::1]', '[::1]:1', 10.0.0.1]"}, bad: []string{"[]", "['*.example.com']", "['a:0']", "['a:65536']", "[a/b]", "['::1']", "['a b']", "['']", "[a, a]", "a"}},
+		"servers[0].path":                  {good: []string{"/", "/a/b-c", "/a/"}, bad: []string{"''", "a", "//", "/a//b", "/a/.", "/../a", "/%61", "/a?b", "'/a#b'", "/ä", "/api/auth", "/api/auth/x", "/.well-known/oauth-protected-resource/a"}},
+		"servers[0].resource":              {good: []string{"https://mcp.example.com", "https://mcp.example.com:8443/a"}, bad: []string{"''", "http://mcp.example.com", "urn:a", "/a", "https://mcp.example.com/a?b", "https://mcp.example.com/a#b"}},
+		"servers[0].audiences":             {good: []string{"[api, 'urn:b']", "[]"}, bad: unique},
+		"servers[0].issuers":               {good: []string{"[staff]", "[]"}, bad: []string{"[other]", "[staff, staff]", "['']", "staff"}},
+		"servers[0].required_scopes":       {good: []string{"[a]"}, bad: scopes},
+		"servers[0].scopes_supported":      {good: []string{"[a]"}, bad: scopes},
+		"servers[0].upstream.address":      {good: []string{"'a:1'", "'10.0.0.1:65535'", "'[::1]:1'"}, bad: []string{"''", "a", "'a:0'", "'a:x'", "'http://a:1'", "'a b:1'", "':1'", "unix:/a"}},
+		"servers[0].upstream.tls":          {with: map[string]string{"servers[0].upstream": "{address: 'a:1', ca_file: a}"}, good: []string{"true"}, bad: boolean},
+		"servers[0].upstream.ca_file":      {with: secure, good: []string{"ca.pem"}, bad: text},
+		"servers[0].upstream.sni":          {with: secure, good: []string{"a.example.com"}, bad: []string{"a:1", "'*.a'", "a/b"}},
+		"servers[0].upstream.http2":        {good: []string{"true"}, bad: boolean},
+		"servers[0].mcp.methods":           {good: []string{"[tools/call, 'notifications/*', server/discover]"}, bad: []string{"[]", "['*']", "[tools/]", "[/a]", "['a b']", "[a, a]", "tools/call", "[GET]", "[response]"}},
+		"servers[0].mcp.resources":         {good: []string{"['a://b/*', 'a://b', '*', 'a://*', 'a*']"}, bad: []string{"['a*b']", "['a://b*']", "['**']", "['']", "[a, a]"}},
+		"servers[0].mcp.prompts":           {good: []string{"[a, 'b*']"}, bad: []string{"['*a']", "['']"}},
+		"servers[0].mcp.origins":           {good: []string{"['https://a.example.com', 'http://localhost:3000']"}, bad: []string{"['*']", "['null']", "[a.example.com]", "['https://a.example.com/']", "['https://A.example.com']"}},
+		"servers[0].mcp.versions":          {good: []string{"[2025-06-18]", "['2026-07-28']"}, bad: []string{"[2024-11-05]", "[1]", "[2025-06-18, 2025-06-18]"}},
+		"servers[0].rest.routes[0].method": {with: rest, good: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}, bad: []string{"get", "OPTIONS", "CONNECT", "TRACE", "''", "'*'"}},
+		"servers[0].rest.routes[0].path":   {with: rest, good: []string{"/", "'/a/{id}'", "'/{a}/{b-2}'"}, bad: []string{"''", "a", "/a/", "'/{a}/{A}'", "'/{-a}'", "'/{a}x'", "'/{a}/{a}'", "'/{}'", "'/{1}'", "/a//b", "/..", "/a%20b", "'/a?b'", "'/a*'", "'/{a=**}'"}},
+		"servers[0].rest.routes[0].tool":   {with: rest, good: []string{"a", "A_b-c.d"}, bad: []string{"''", "a b", "a/b", strings.Repeat("a", 129)}},
+
+		"tools.catalogue":                   {good: []string{"a.yaml", "[a.yaml, /b.yaml]"}, bad: []string{"[]", "[a, a]", "['']", "7"}},
+		"tools.default_risk_level":          {good: []string{"write", "privileged", "''"}, bad: []string{"read", "none"}},
+		"tools.default_rate_limit_tier":     {good: []string{"permissive", "standard", "strict", "''"}, bad: []string{"Strict"}},
+		"tools.default_pii_policy":          {good: []string{"none", "mask", "redact", "block", "''"}, bad: []string{"off"}},
+		"tools.default_max_concurrency":     {good: []string{"0", "1000"}, bad: []string{"-1", "1001"}},
+		"tools.tiers.permissive.per_minute": {good: []string{"100", "60000"}, bad: []string{"0", "60001", "-1"}},
+		"tools.tiers.permissive.burst":      {good: []string{"1", "600"}, bad: []string{"0", "601"}},
+		"tools.tiers.standard.per_minute":   {good: []string{"20", "60000"}, bad: []string{"0", "60001"}},
+		"tools.tiers.standard.burst":        {good: []string{"1", "120"}, bad: []string{"0", "121"}},
+		"tools.tiers.strict.per_minute":     {good: []string{"5", "60000"}, bad: []string{"0", "60001"}},
+		"tools.tiers.strict.burst":          {good: []string{"1", "12"}, bad: []string{"0", "13"}},
+		"tools.shadow.policies":             {with: shadow, good: []string{"[scopes, schema, conditions, rate_limit]"}, bad: []string{"[]", "[authentication]", "[elevation]", "[route]", "[waf]", "[screening]", "[schema, schema]", "schema"}},
+		"tools.shadow.until":                {with: shadow, good: []string{"2026-07-01", "2026-07-01T10:00:00Z", "'2026-07-01'"}, bad: []string{"null", "''", "never", "2026-13-01", "2026", "2026-07-01 10:00"}},
+
+		"transaction_safety.idempotency_enabled":     {good: []string{"true", "false"}, bad: boolean},
+		"transaction_safety.idempotency_required":    {good: []string{"true", "false"}, bad: boolean},
+		"transaction_safety.idempotency_ttl_seconds": {good: []string{"60", "604800", "24h"}, bad: []string{"59", "604801", "-1", "1d"}},
+
+		"pim.enabled":                    {good: []string{"true", "false"}, bad: boolean},
+		"pim.provider":                   {good: []string{"local"}, bad: []string{"''", "okta", "none"}},
+		"pim.elevation_duration_seconds": {good: []string{"60", "24h"}, bad: []string{"59", "86401"}},
+		"pim.elevation_url":              {good: []string{"/elevate", "https://a.example.com/e?x=y"}, bad: []string{"''", "elevate", "//a.example.com", "http://a.example.com", "'javascript:x'", "/a?b"}},
+
+		"envoy.listen":                  {good: []string{"127.0.0.1:1", `"[::1]:0"`}, bad: []string{"0.0.0.0:443", "localhost:1", "unix:/a", "127.0.0.1:9001", "''"}},
+		"envoy.admin":                   {good: []string{"127.0.0.1:1", "unix:/run/a", "''"}, bad: []string{"0.0.0.0:1", "localhost:1"}},
+		"envoy.tls.cert_file":           {with: envoyTLS, good: []string{"a.pem"}, bad: append(text, "''")},
+		"envoy.tls.key_file":            {with: envoyTLS, good: []string{"/s/x/y"}, bad: []string{"/a", "''"}},
+		"envoy.tls.client_ca_file":      {with: envoyTLS, good: []string{"a.pem", "''"}, bad: text},
+		"envoy.plaintext":               {good: []string{"i-know", "''"}, bad: []string{"true", "yes"}},
+		"envoy.max_request_bytes":       {good: []string{"1024", "16777216"}, bad: []string{"1023", "16777217", "1M"}},
+		"envoy.check_timeout":           {good: []string{"100ms", "30s"}, bad: []string{"99ms", "31s", "6"}},
+		"envoy.xff_trusted_hops":        {good: []string{"0", "10"}, bad: []string{"-1", "11"}},
+		"envoy.request_timeout":         {good: []string{"6s", "1h"}, bad: []string{"999ms", "61m"}},
+		"envoy.service_tls.ca_file":     {with: tls, good: []string{"a.pem"}, bad: append(text, "''")},
+		"envoy.service_tls.cert_file":   {with: tls, good: []string{"a.pem"}, bad: append(text, "''")},
+		"envoy.service_tls.key_file":    {with: tls, good: []string{"/s/x/y"}, bad: []string{"/a", "''"}},
+		"envoy.service_tls.server_name": {with: tls, good: []string{"''", "a.example.com"}, bad: text},
+	}
+}
+
+// TestValues sets every key to each of its values.
+func TestValues(t *testing.T) {
+	t.Parallel()
+	rows := values()
+	leaves(reflect.ValueOf(everything()).Elem(), "", func(l leaf) {
+		row, ok := rows[l.path]
+		delete(rows, l.path)
+		if !ok || len(row.good) == 0 || len(row.bad) == 0 {
+			t.Errorf("%s has no accepted or no refused value in this test", l.path)
+		}
+		for _, value := range row.good {
+			if got := problemsOf(readWith(t, row.with, l.path, value)); got != "" {
+				t.Errorf("%s: %s is refused:\n%s", l.path, value, got)
+			}
+		}
+		for _, value := range row.bad {
+			r := readWith(t, row.with, l.path, value)
+			found := false
+			for _, p := range r.problems {
+				found = found || strings.HasPrefix(p.Path, l.path) && p.Line > 0 ||
+					// one listener's address is another's, or the issuer's url comes from here
+					l.path == "authentication.oidc_issuer" && strings.HasPrefix(p.Path, "issuers[1].issuer") ||
+					l.path == "authentication.oidc_jwks_url" && strings.HasPrefix(p.Path, "issuers[1].jwks_url")
+			}
+			if !found {
+				t.Errorf("%s: %s is not refused there:\n%s", l.path, value, problemsOf(r))
+			}
+		}
+	})
+	for path := range rows {
+		t.Errorf("%s is no key", path)
+	}
+}
+
+// readWith reads the base with some keys set.
+func readWith(t *testing.T, with map[string]string, path, value string) *report {
+	t.Helper()
+	var root yaml.Node
+	if err := yaml.Unmarshal([]byte(base), &root); err != nil {
+		t.Fatal(err)
+	}
+	for key, text := range with {
+		setValue(t, root.Content[0], key, text)
+	}
+	setValue(t, root.Content[0], path, value)
+	text, err := yaml.Marshal(&root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, r := readText(string(text))
+	return r
+}
+
+var step = regexp.MustCompile(`[a-z_0-9]+|\[[0-9]+\]`)
+
+// setValue replaces or adds the value at a path.
+func setValue(t *testing.T, n *yaml.Node, path, text string) {
+	t.Helper()
+	var value yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	for _, key := range step.FindAllString(path, -1) {
+		if index, ok := strings.CutPrefix(key, "["); ok {
+			i, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
+			if err != nil || i >= len(n.Content) {
+				t.Fatalf("%s: no such entry", path)
+			}
+			n = n.Content[i]
+			continue
+		}
+		at := -1
+		for i := 0; i < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				at = i + 1
+			}
+		}
+		if at < 0 {
+			n.Kind, n.Tag, n.Value = yaml.MappingNode, "", ""
+			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, &yaml.Node{Kind: yaml.MappingNode})
+			at = len(n.Content) - 1
+		}
+		n = n.Content[at]
+	}
+	*n = *value.Content[0]
+}
+
+// TestVariables sets every key that has a variable by it.
+func TestVariables(t *testing.T) {
+	t.Parallel()
+	rows := values()
+	seen := make(map[string]string)
+	cfg := defaults()
+	leaves(reflect.ValueOf(&cfg).Elem(), "", func(l leaf) {
+		name := l.variable()
+		if other, taken := seen[name]; taken {
+			t.Errorf("%s is the variable of %s and %s", name, other, l.path)
+		}
+		seen[name] = l.path
+		if serviceVariable.MatchString(name) {
+			t.Errorf("%s: Kubernetes may set %s for a Service", l.path, name)
+		}
+		value := strings.Trim(rows[l.path].good[0], `[]'"`)
+		if strings.HasSuffix(l.path, "tls.key_file") {
+			value = "/etc/sallyport/secrets/a"
+		}
+		set, r := defaults(), newReport("sallyport.yaml")
+		r.applyEnvironment(&set, []string{name + "=" + value})
+		o, ok := r.origins[l.path]
+		switch {
+		case l.fileOnly():
+			if ok || !strings.Contains(problemsOf(r), "can be set in the file only") {
+				t.Errorf("%s: %s sets it: %s", l.path, name, problemsOf(r))
+			}
+		case o != (Origin{Layer: Environment, Variable: name}) || problemsOf(r) != "":
+			t.Errorf("%s: %s=%s: %+v %s", l.path, name, value, o, problemsOf(r))
+		}
+	})
+	for _, locked := range []string{"SALLYPORT_LISTEN_PLAINTEXT", "SALLYPORT_ENVOY_PLAINTEXT", "SALLYPORT_TOOLS_SHADOW_POLICIES", "SALLYPORT_TOOLS_SHADOW_UNTIL"} {
+		if _, r := readText(base, locked+"=x"); !strings.Contains(problemsOf(r), "can be set in the file only") {
+			t.Errorf("%s is not locked", locked)
+		}
+	}
+}
