@@ -43,6 +43,7 @@ lint: ## static analysis
 
 .PHONY: generate
 generate: ## regenerate protobuf code and generated docs
+	cd protos && $(GO) run $(BUF) generate
 	$(GO) generate ./...
 
 .PHONY: fuzz

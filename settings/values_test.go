@@ -159,7 +159,7 @@ func values() map[string]struct {
 		"envoy.service_tls.ca_file":     {with: tls, good: []string{"a.pem"}, bad: append(text, "''")},
 		"envoy.service_tls.cert_file":   {with: tls, good: []string{"a.pem"}, bad: append(text, "''")},
 		"envoy.service_tls.key_file":    {with: tls, good: []string{"/s/x/y"}, bad: []string{"/a", "''"}},
-		"envoy.service_tls.server_name": {with: tls, good: []string{"''", "a.example.com"}, bad: text},
+		"envoy.service_tls.server_name": {with: tls, good: []string{"a.example.com", "spiffe://a/b"}, bad: text},
 	}
 }
 
