@@ -135,6 +135,9 @@ type Route struct {
 	Method string `yaml:"method"` // GET, HEAD, POST, PUT, PATCH, DELETE
 	Path   string `yaml:"path"`   // below the server's; whole segments may be {name}: /vehicles/{id}
 	Tool   string `yaml:"tool"`   // of the catalogue
+	// AnyBody accepts bodies that are not JSON, too. Schema and conditions
+	// can't see what is in them. Default false.
+	AnyBody bool `yaml:"any_body"`
 }
 
 func presets() []string {
