@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -67,6 +69,20 @@ func (l *RevocationList) Revoked(p *Principal) (detail string, yes bool) {
 		}
 	}
 	return "", false
+}
+
+// Issuers lists the names of the issuers that the list speaks of, sorted. A name
+// that isn't configured revokes nothing.
+func (l *RevocationList) Issuers() []string {
+	list := l.current.Load()
+	if list == nil {
+		return nil
+	}
+	names := make(map[string]bool)
+	for r := range *list {
+		names[r.issuer] = true
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 func (r *revocation) covers(issued, now time.Time) bool {
