@@ -1,0 +1,99 @@
+package extauthz
+
+import (
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sallyport/sallyport/authz/operation"
+)
+
+// FuzzDecode compares with the generated decoder: what we accept it accepts,
+// and both read the same.
+func FuzzDecode(f *testing.F) {
+	for _, m := range []*authv3.CheckRequest{
+		{},
+		{Attributes: &authv3.AttributeContext{
+			Source: &authv3.AttributeContext_Peer{Certificate: "c", Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/s"}}}},
+			Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
+				Id: "i", Method: "POST", Path: "/p?q", Host: "h", Scheme: "https", Size: -1, Body: "text", Protocol: "HTTP/2",
+				Headers: map[string]string{"a": "b"},
+			}},
+			ContextExtensions: map[string]string{ServerExtension: "s"},
+		}},
+		{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
+			RawBody:   []byte("body"),
+			HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: "k", RawValue: []byte("v")}, {Key: "k"}}},
+		}}}},
+	} {
+		data, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := decode(string(data))
+		var want authv3.CheckRequest
+		if err != nil {
+			return
+		}
+		if err := proto.Unmarshal(data, &want); err != nil {
+			return // it refuses invalid UTF-8 in strings, which Envoy does send
+		}
+		http := want.GetAttributes().GetRequest().GetHttp()
+		source := want.GetAttributes().GetSource()
+		text := []struct{ name, got, want string }{
+			{"id", got.ID, http.GetId()},
+			{"method", got.Method, http.GetMethod()},
+			{"path", got.Path, http.GetPath()},
+			{"host", got.Authority, http.GetHost()},
+			{"scheme", got.Scheme, http.GetScheme()},
+			{"route", got.Route, want.GetAttributes().GetContextExtensions()[ServerExtension]},
+			{"certificate", got.ClientCertificate, source.GetCertificate()},
+			{"address", got.ClientAddress, source.GetAddress().GetSocketAddress().GetAddress()},
+		}
+		for _, x := range text {
+			if x.got != x.want {
+				t.Errorf("%s is %q, want %q", x.name, x.got, x.want)
+			}
+		}
+		// Not compared for doubled header maps: protobuf merges them, and so do we.
+		var lines operation.Headers
+		for _, h := range http.GetHeaderMap().GetHeaders() {
+			lines = append(lines, operation.Header{Name: h.GetKey()})
+		}
+		for _, line := range lines {
+			if _, n := got.Headers.Get(line.Name); n == 0 {
+				t.Errorf("header %q is lost", line.Name)
+			}
+		}
+	})
+}
+
+// FuzzWriter holds the length prefixes to the generated decoder.
+func FuzzWriter(f *testing.F) {
+	f.Add("name", "value")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		var w writer
+		ok := w.open(fieldOK)
+		w.header(fieldOKHeaders, name, value)
+		w.close(ok)
+		metadata := w.open(fieldDynamicMetadata)
+		w.member("x", value)
+		w.close(metadata)
+		var got authv3.CheckResponse
+		if err := (proto.UnmarshalOptions{}).Unmarshal(w.buf, &got); err != nil {
+			return // invalid UTF-8 in a string field
+		}
+		header := got.GetOkResponse().GetHeaders()[0].GetHeader()
+		if header.GetKey() != name || header.GetValue() != value {
+			t.Errorf("header %q: %q", header.GetKey(), header.GetValue())
+		}
+		if got.GetDynamicMetadata().GetFields()["x"].GetStringValue() != value {
+			t.Error("metadata differs")
+		}
+	})
+}

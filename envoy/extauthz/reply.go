@@ -1,0 +1,184 @@
+package extauthz
+
+import (
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/authz/catalogue"
+)
+
+// InternalPrefix is that of the headers which only Check may set on a request
+// towards the upstream. A client's own headers with it never pass.
+const InternalPrefix = "x-sallyport-"
+
+const (
+	headerDecisionID = "x-sallyport-decision-id"
+	headerUserID     = "x-sallyport-user-id"
+	headerClientID   = "x-sallyport-client-id"
+	headerTenantID   = "x-sallyport-tenant-id"
+	headerPrincipal  = "x-sallyport-principal-id"
+	headerScopes     = "x-sallyport-scopes"
+
+	// Envoy's router takes the timeout of this request from it.
+	headerTimeout = "x-envoy-upstream-rq-timeout-ms"
+)
+
+// credentials are removed before the request goes on: the token is for us, and
+// passing it on would let the upstream act as the caller elsewhere.
+var credentials = [...]string{"authorization", "dpop", "proxy-authorization"}
+
+// reply encodes the CheckResponse of a decision.
+func reply(w *writer, req *authz.Request, d *authz.Decision) {
+	status := w.open(fieldStatus)
+	if !d.Allow {
+		w.number(fieldStatusCode, uint64(codes.PermissionDenied))
+	}
+	w.close(status)
+	if d.Allow {
+		ok := w.open(fieldOK)
+		admit(w, req, d)
+		w.close(ok)
+	} else {
+		denied := w.open(fieldDenied)
+		refuse(w, d)
+		w.close(denied)
+	}
+	metadata := w.open(fieldDynamicMetadata)
+	describe(w, d)
+	w.close(metadata)
+}
+
+// admit writes what an allowed request takes along.
+func admit(w *writer, req *authz.Request, d *authz.Decision) {
+	p := d.Principal
+	w.header(fieldOKHeaders, headerDecisionID, d.ID)
+	w.header(fieldOKHeaders, headerPrincipal, p.ID)
+	user := p.Subject
+	if user == "" {
+		user = p.Client
+	}
+	w.header(fieldOKHeaders, headerUserID, headerText(user))
+	w.header(fieldOKHeaders, headerClientID, headerText(p.Client))
+	w.header(fieldOKHeaders, headerTenantID, headerText(p.Tenant))
+	w.header(fieldOKHeaders, headerScopes, headerText(strings.Join(p.Scopes, " ")))
+	if d.Tool != nil {
+		w.header(fieldOKHeaders, headerTimeout, strconv.FormatInt(d.Tool.Timeout.Milliseconds(), 10))
+	}
+	for _, name := range credentials {
+		w.text(fieldOKHeadersToRemove, name)
+	}
+	if stateless(d) {
+		// Nothing was decided about a session, so an upstream that still looks
+		// at one must not find it (MCP 2026-07-28 ignores both headers).
+		w.text(fieldOKHeadersToRemove, "mcp-session-id")
+		w.text(fieldOKHeadersToRemove, "last-event-id")
+	}
+	for i := range req.Headers {
+		// Envoy removes after it has set, so a name that is set above must not
+		// be removed here; setting it has replaced the client's value.
+		if name := req.Headers[i].Name; strings.HasPrefix(name, InternalPrefix) && !isSet(name) {
+			w.text(fieldOKHeadersToRemove, name)
+		}
+	}
+	w.header(fieldOKResponseHeaders, headerDecisionID, d.ID)
+}
+
+func isSet(name string) bool {
+	switch name {
+	case headerDecisionID, headerUserID, headerClientID, headerTenantID, headerPrincipal, headerScopes:
+		return true
+	}
+	return false
+}
+
+// headerText makes a claim fit for a header: visible ASCII and spaces stay, all
+// else and the percent sign become %XX of their UTF-8 bytes.
+func headerText(s string) string {
+	clean := true
+	for i := range len(s) {
+		clean = clean && plain(s[i])
+	}
+	if clean {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if plain(s[i]) {
+			b.WriteByte(s[i])
+		} else {
+			b.WriteByte('%')
+			b.WriteString(strings.ToUpper(hex.EncodeToString([]byte{s[i]})))
+		}
+	}
+	return b.String()
+}
+
+func plain(c byte) bool { return c >= ' ' && c < 0x7f && c != '%' }
+
+// describe writes the metadata of protos/sallyport/decision/v1.
+func describe(w *writer, d *authz.Decision) {
+	w.member("v", "1")
+	w.member("decision_id", d.ID)
+	w.member("exchange", exchange(d))
+	w.member("rpc_id_json", d.RPCID)
+	if d.Principal != nil {
+		w.member("principal_id", d.Principal.ID)
+	}
+	if d.Server != nil {
+		w.member("server", d.Server.Name)
+	}
+	if d.Operation != nil {
+		w.member("fingerprint", hex.EncodeToString(d.Operation.Fingerprint[:]))
+	}
+	if t := d.Tool; t != nil {
+		w.member("tool", t.Name)
+		w.member("risk", t.Risk.String())
+		w.member("pii_policy", t.PIIPolicy.String())
+		if t.MaxConcurrency > 0 {
+			w.member("slot_limit", strconv.Itoa(t.MaxConcurrency))
+		}
+	}
+}
+
+// exchange tells the proxy whether the request needs the second filter.
+func exchange(d *authz.Decision) string {
+	t := d.Tool
+	if d.Allow && t != nil && (t.Idempotency.Enabled || t.MaxConcurrency > 0 || t.PIIPolicy != catalogue.PIINone) {
+		return "run"
+	}
+	return "pass"
+}
+
+// refuse writes the answer that the client gets.
+func refuse(w *writer, d *authz.Decision) {
+	status, contentType, body := refusalBody(d)
+	code := w.open(fieldDeniedStatus)
+	w.number(fieldHTTPStatus, uint64(status))
+	w.close(code)
+	w.header(fieldDeniedHeaders, "content-type", contentType)
+	w.header(fieldDeniedHeaders, "cache-control", "no-store")
+	w.header(fieldDeniedHeaders, headerDecisionID, d.ID)
+	if challenge := challenge(d); challenge != "" {
+		w.header(fieldDeniedHeaders, "www-authenticate", challenge)
+	}
+	if d.Reason.Transient {
+		w.header(fieldDeniedHeaders, "retry-after", strconv.Itoa(retryAfter(d)))
+	}
+	if d.Refused != nil && d.Refused.Allow != "" {
+		w.header(fieldDeniedHeaders, "allow", d.Refused.Allow)
+	}
+	w.text(fieldDeniedBody, body)
+}
+
+// retryAfter is in seconds, rounded up.
+func retryAfter(d *authz.Decision) int {
+	if d.RetryIn <= 0 {
+		return 1
+	}
+	return int((d.RetryIn + time.Second - 1) / time.Second)
+}
