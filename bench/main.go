@@ -1,0 +1,114 @@
+// Command bench measures what a decision costs: the CPU per call of Sallyport's
+// Check beside that of a gRPC server that only says yes, both as processes of
+// their own, in one run and by turns, because machines are shared and noisy.
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	out := flags.String("out", "bench/out", "folder for the results")
+	rounds := flags.Int("rounds", 15, "measured rounds of each server")
+	calls := flags.Int("calls", 4000, "calls per round")
+	profile := flags.String("profile", "", "file for a CPU profile of Sallyport while it is measured")
+	yes := flags.String("yes", "", "only serve yes on this Unix socket (the bench starts itself with it)")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *yes != "" {
+		return serveYes(ctx, *yes)
+	}
+	result, err := measure(ctx, *rounds, *calls, *profile)
+	if err != nil {
+		return err
+	}
+	if result.DecisionAllocs, err = decisionAllocs(ctx); err != nil {
+		return err
+	}
+	return report(*out, result)
+}
+
+// result is bench/out/check.json.
+type result struct {
+	CPUYes         float64 `json:"cpu_us_yes"`     // CPU of the yes-server per call in µs, median of the rounds
+	CPUCheck       float64 `json:"cpu_us_check"`   // the same of Sallyport
+	Ratio          float64 `json:"cpu_ratio"`      // median of the rounds' ratios
+	RatioLow       float64 `json:"cpu_ratio_low"`  // first quartile
+	RatioHigh      float64 `json:"cpu_ratio_high"` // third quartile
+	DecisionAllocs int     `json:"decision_allocs"`
+	Rounds         int     `json:"rounds"`
+	Calls          int     `json:"calls_per_round"`
+}
+
+// The targets.
+const (
+	maxRatio  = 1.5
+	maxAllocs = 25
+)
+
+func report(dir string, r result) error {
+	fmt.Printf("CPU per Check, median of %d rounds of %d calls\n", r.Rounds, r.Calls)
+	fmt.Printf("  server that says yes  %7.1f µs\n", r.CPUYes)
+	fmt.Printf("  sallyport             %7.1f µs\n", r.CPUCheck)
+	fmt.Printf("  ratio                 %7.2f    (quartiles %.2f to %.2f, at most %.2f wanted)\n", r.Ratio, r.RatioLow, r.RatioHigh, maxRatio)
+	fmt.Printf("allocations of the decision: %d (at most %d wanted)\n", r.DecisionAllocs, maxAllocs)
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are for everybody
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "check.json"), append(text, '\n'), 0o644); err != nil { //nolint:gosec // as above
+		return err
+	}
+	if r.Ratio > maxRatio || r.DecisionAllocs > maxAllocs {
+		return errors.New("over the target")
+	}
+	return nil
+}
+
+// decisionAllocs runs the Go benchmark of the decision without gRPC.
+func decisionAllocs(ctx context.Context) (int, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkDecide$", "-benchmem", "./authz")
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("go test -bench: %w\n%s", err, text)
+	}
+	found := regexp.MustCompile(`(\d+) allocs/op`).FindSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("no allocations in the output of go test:\n%s", text)
+	}
+	return strconv.Atoi(string(found[1]))
+}
+
+// quantile of a copy of values; q from 0 to 1.
+func quantile[T cmp.Ordered](values []T, q float64) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+}

@@ -1,0 +1,20 @@
+// Command sallyport is the security layer that an Envoy mesh puts in front of
+// MCP servers and REST APIs.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "sallyport:", err)
+		os.Exit(exitCode(err))
+	}
+}

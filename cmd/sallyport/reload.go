@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/authz/identity"
+	"github.com/sallyport/sallyport/settings"
+)
+
+// reloader turns configurations into what requests are decided with. A
+// configuration that is refused changes nothing.
+type reloader struct {
+	engine      *authz.Engine
+	keys        *keyring
+	replays     identity.Replays
+	revocations *identity.RevocationList
+	read        func() (*settings.Loaded, error)
+	metrics     *reloadMetrics
+	log         *slog.Logger
+
+	current atomic.Pointer[state] // what the engine was last given; nil before start
+}
+
+// start applies the first configuration; without it nothing is served.
+func (r *reloader) start(ctx context.Context, loaded *settings.Loaded) error {
+	if err := r.apply(ctx, loaded); err != nil {
+		return err
+	}
+	r.metrics.succeeded()
+	return nil
+}
+
+// reload reads the configuration again and applies it, or says in the log and
+// the metrics why the old one stays. The revocation list is read by itself
+// first: a mistake in the configuration must not keep a revoked token alive.
+func (r *reloader) reload(ctx context.Context, why string) {
+	old := r.current.Load()
+	if file := old.config.Authentication.RevocationsFile; file != "" {
+		if err := r.revocations.ReloadFile(file); err != nil {
+			r.log.ErrorContext(ctx, "revocation list not reloaded, the old one stays", "error", err)
+			r.metrics.failed()
+			return
+		}
+	}
+	loaded, err := r.read()
+	if err == nil {
+		err = r.apply(ctx, loaded)
+	}
+	if err != nil {
+		r.log.ErrorContext(ctx, "configuration not reloaded, the old one stays", "cause", why, "error", err)
+		r.metrics.failed()
+		return
+	}
+	if needsRestart(old.config, loaded.Config) {
+		r.log.WarnContext(ctx, "listen, log, decision_log or envoy changed: that needs a restart")
+	}
+	r.log.InfoContext(ctx, "configuration reloaded", "cause", why, "catalogue", r.current.Load().authz.Catalogue.Digest())
+	r.metrics.succeeded()
+}
+
+// apply compiles everything before it changes anything.
+func (r *reloader) apply(ctx context.Context, loaded *settings.Loaded) error {
+	change := r.keys.change()
+	s, err := buildState(loaded, change.keySet, r.replays, r.revocations, time.Now)
+	if err != nil {
+		return err
+	}
+	snapshot, err := authz.Compile(s.authz)
+	if err != nil {
+		return err
+	}
+	if file := loaded.Config.Authentication.RevocationsFile; file != "" {
+		if err := r.revocations.ReloadFile(file); err != nil {
+			return err
+		}
+		s.warnings = append(s.warnings, strangeIssuers(loaded.Config, r.revocations)...)
+	}
+	for _, warning := range s.warnings {
+		r.log.WarnContext(ctx, "configuration", "warning", warning)
+	}
+	change.load(ctx)
+	change.commit()
+	r.engine.Use(snapshot)
+	r.current.Store(s)
+	return nil
+}
+
+// needsRestart reports whether a part changed that is only read at the start.
+func needsRestart(old, fresh *settings.Config) bool {
+	return old.Listen != fresh.Listen || old.Log != fresh.Log ||
+		old.DecisionLog != fresh.DecisionLog || old.Envoy != fresh.Envoy
+}
+
+// reloadMetrics say whether the configuration in use is the one on disk.
+type reloadMetrics struct {
+	lastFailed prometheus.Gauge
+	failures   prometheus.Counter
+	loaded     prometheus.Gauge
+}
+
+func newReloadMetrics(registerer prometheus.Registerer) *reloadMetrics {
+	m := &reloadMetrics{
+		lastFailed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_reload_failed",
+			Help: "1 if the last reload failed and an older configuration is in use.",
+		}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sallyport_reload_failures_total",
+			Help: "Reloads that failed.",
+		}),
+		loaded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_config_loaded_timestamp_seconds",
+			Help: "When the configuration in use was loaded.",
+		}),
+	}
+	registerer.MustRegister(m.lastFailed, m.failures, m.loaded)
+	return m
+}
+
+func (m *reloadMetrics) succeeded() {
+	m.lastFailed.Set(0)
+	m.loaded.SetToCurrentTime()
+}
+
+func (m *reloadMetrics) failed() {
+	m.lastFailed.Set(1)
+	m.failures.Inc()
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/api"
+	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/authz/catalogue"
+	"github.com/sallyport/sallyport/authz/identity"
+	"github.com/sallyport/sallyport/authz/operation"
+	"github.com/sallyport/sallyport/settings"
+)
+
+// state is everything that a reload replaces, built from one configuration.
+type state struct {
+	config    *settings.Config
+	authz     authz.Config
+	resources []api.Resource
+	warnings  []string
+	files     []string // a change of their content is a reason to reload
+}
+
+// keySource gives the key set of an issuer; see keyring.
+type keySource func(identity.KeySetConfig) (identity.Keys, error)
+
+// buildState compiles a configuration. It fetches nothing, so that it can also
+// be used to validate.
+func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replays, revocations *identity.RevocationList, now func() time.Time) (*state, error) {
+	cfg := loaded.Config
+	s := &state{config: cfg, files: loaded.Files}
+	for _, w := range loaded.Warnings {
+		s.warnings = append(s.warnings, w.String())
+	}
+	cat, err := catalogue.Load(catalogueConfig(cfg), now())
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cat.Warnings() {
+		s.warnings = append(s.warnings, w.Error())
+	}
+	servers, err := buildServers(cfg)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := buildVerifier(cfg, keys, replays, now)
+	if err != nil {
+		return nil, err
+	}
+	s.authz = authz.Config{
+		Servers:     servers,
+		Catalogue:   cat,
+		Verifier:    verifier,
+		Revocations: revocations,
+		Tiers: authz.Tiers{
+			Permissive: authz.Rate(cfg.Tools.Tiers.Permissive),
+			Standard:   authz.Rate(cfg.Tools.Tiers.Standard),
+			Strict:     authz.Rate(cfg.Tools.Tiers.Strict),
+		},
+		Shadow: catalogue.Shadow{Policies: cfg.Tools.Shadow.Policies, Until: cfg.Tools.Shadow.Until},
+		Privileged: authz.Privileged{
+			Enabled: cfg.PIM.Enabled, URL: cfg.PIM.ElevationURL, Longest: cfg.PIM.ElevationDuration,
+		},
+		ClockSkew: cfg.Authentication.ClockSkew,
+	}
+	s.resources = buildResources(cfg)
+	return s, nil
+}
+
+// strangeIssuers warns of revocations that revoke nothing.
+func strangeIssuers(cfg *settings.Config, list *identity.RevocationList) (warnings []string) {
+	for _, name := range list.Issuers() {
+		if !slices.ContainsFunc(cfg.Issuers, func(i settings.Issuer) bool { return i.Name == name }) {
+			warnings = append(warnings, fmt.Sprintf("%s: no issuer is named %q, so its revocations have no effect", cfg.Authentication.RevocationsFile, name))
+		}
+	}
+	return warnings
+}
+
+func catalogueConfig(cfg *settings.Config) catalogue.Config {
+	names := make([]string, len(cfg.Servers))
+	for i := range cfg.Servers {
+		names[i] = cfg.Servers[i].Name
+	}
+	return catalogue.Config{
+		Files:   cfg.Tools.Catalogue,
+		Servers: names,
+		Defaults: catalogue.Defaults{
+			RiskLevel:           cfg.Tools.DefaultRiskLevel,
+			RateLimitTier:       cfg.Tools.DefaultRateLimitTier,
+			PIIPolicy:           cfg.Tools.DefaultPIIPolicy,
+			MaxConcurrency:      cfg.Tools.DefaultMaxConcurrency,
+			IdempotencyOptional: !cfg.TransactionSafety.IdempotencyRequired,
+			IdempotencyTTL:      cfg.TransactionSafety.IdempotencyTTL,
+		},
+	}
+}
+
+func buildServers(cfg *settings.Config) ([]*authz.Server, error) {
+	var servers []*authz.Server
+	var errs []error
+	for i := range cfg.Servers {
+		s := &cfg.Servers[i]
+		op := operation.Config{Name: s.Name, MaxBodyBytes: cfg.Envoy.MaxRequestBytes}
+		switch {
+		case s.MCP != nil:
+			op.MCP = &operation.MCPConfig{
+				Path: s.Path, Methods: s.MCP.Methods, Resources: s.MCP.Resources,
+				Prompts: s.MCP.Prompts, Origins: s.MCP.Origins, Versions: s.MCP.Versions,
+			}
+		case s.REST != nil:
+			op.REST = &operation.RESTConfig{Prefix: s.Path}
+			for _, route := range s.REST.Routes {
+				op.REST.Routes = append(op.REST.Routes, operation.Route{Method: route.Method, Template: route.Path, Tool: route.Tool, AnyBody: route.AnyBody})
+			}
+		}
+		operations, err := operation.New(op)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("server %q: %w", s.Name, err))
+			continue
+		}
+		servers = append(servers, &authz.Server{
+			Name: s.Name, Hosts: s.Hosts, Path: s.Path, Prefix: s.REST != nil,
+			Resource: s.Resource, Audiences: s.Audiences, Issuers: s.Issuers,
+			RequiredScopes:  slices.Concat(cfg.Authentication.OIDCRequiredScopes, s.RequiredScopes),
+			ScopesSupported: s.ScopesSupported,
+			Operations:      operations,
+		})
+	}
+	return servers, errors.Join(errs...)
+}
+
+func buildVerifier(cfg *settings.Config, keys keySource, replays identity.Replays, now func() time.Time) (*identity.Verifier, error) {
+	verifier := identity.VerifierConfig{
+		ClockSkew:     cfg.Authentication.ClockSkew,
+		MaxTokenBytes: cfg.Authentication.MaxTokenBytes,
+	}
+	sets := make(map[string]identity.Keys)
+	var errs []error
+	for i := range cfg.Issuers {
+		issuer := &cfg.Issuers[i]
+		verifier.Issuers = append(verifier.Issuers, issuerConfig(cfg, issuer))
+		set, err := keySetConfig(cfg, issuer)
+		if err == nil {
+			sets[issuer.Name], err = keys(set)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("issuer %q: %w", issuer.Name, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return identity.NewVerifier(verifier, sets, replays, now)
+}
+
+func issuerConfig(cfg *settings.Config, issuer *settings.Issuer) identity.IssuerConfig {
+	return identity.IssuerConfig{
+		Name: issuer.Name, Preset: issuer.Preset, Issuer: issuer.Issuer,
+		Algorithms: issuer.Algorithms, Typ: issuer.Typ, MaxLifetime: issuer.MaxLifetime,
+		Tenants: issuer.Tenants, Clients: issuer.Clients, RequireScopePrefix: issuer.RequireScopePrefix,
+		Claims:      identity.ClaimNames(issuer.Claims),
+		Elevation:   issuer.Elevation,
+		IgnoreNonce: !cfg.Authentication.ValidateNonce,
+		AllowHTTP:   cfg.Development(),
+	}
+}
+
+func keySetConfig(cfg *settings.Config, issuer *settings.Issuer) (identity.KeySetConfig, error) {
+	set := identity.KeySetConfig{
+		Name: issuer.Name, Issuer: issuer.Issuer,
+		DiscoveryURL: issuer.DiscoveryURL, JWKSURL: issuer.JWKSURL,
+		AllowHTTP: cfg.Development(), AllowPrivate: issuer.AllowPrivate,
+		TTL: cfg.Authentication.OIDCJWKSCacheTTL, MaxStale: issuer.MaxStale,
+		CacheDir: cfg.Authentication.KeyCacheDir,
+	}
+	if issuer.CAFile == "" {
+		return set, nil
+	}
+	pem, err := os.ReadFile(issuer.CAFile)
+	if err != nil {
+		return set, fmt.Errorf("ca_file: %w", err)
+	}
+	set.RootCAs, err = x509.SystemCertPool()
+	if err != nil {
+		return set, fmt.Errorf("system certificates: %w", err)
+	}
+	if !set.RootCAs.AppendCertsFromPEM(pem) {
+		return set, fmt.Errorf("ca_file: %s holds no certificate", issuer.CAFile)
+	}
+	return set, nil
+}
+
+// buildResources describes the servers to OAuth clients. An issuer whose
+// identifier is a template can't be named: no metadata could be found there.
+func buildResources(cfg *settings.Config) []api.Resource {
+	identifiers := make(map[string]string)
+	var all []string
+	for i := range cfg.Issuers {
+		if id := cfg.Issuers[i].Issuer; !strings.Contains(id, "{") {
+			identifiers[cfg.Issuers[i].Name] = id
+			all = append(all, id)
+		}
+	}
+	resources := make([]api.Resource, 0, len(cfg.Servers))
+	for i := range cfg.Servers {
+		s := &cfg.Servers[i]
+		accepted := all
+		if len(s.Issuers) != 0 {
+			accepted = nil
+			for _, name := range s.Issuers {
+				if id, ok := identifiers[name]; ok {
+					accepted = append(accepted, id)
+				}
+			}
+		}
+		resources = append(resources, api.Resource{
+			ID: s.Resource, Name: s.Name, AuthorizationServers: accepted, Scopes: s.ScopesSupported,
+		})
+	}
+	return resources
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// settleTime lets a writer finish before the files are read.
+	settleTime = 100 * time.Millisecond
+	// maxWatchedFile bounds what is read of one file to see whether it changed.
+	maxWatchedFile = 16 << 20
+)
+
+// watch reloads on SIGHUP and when the content of a watched file changes, until
+// ctx ends. Folders are watched rather than files, because editors and
+// Kubernetes put a new file in the place of the old one.
+func (r *reloader) watch(ctx context.Context) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch files: %w", err)
+	}
+	defer watcher.Close() //nolint:errcheck // nothing depends on it
+
+	files := r.current.Load().files
+	r.follow(ctx, watcher, files)
+	seen := digestFiles(files)
+	settle := time.NewTimer(0) // looks once: a file may have changed before it was watched
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watcher.Events:
+			settle.Reset(settleTime)
+			continue
+		case err := <-watcher.Errors: // events may be lost, so look
+			r.log.WarnContext(ctx, "watch files", "error", err)
+			settle.Reset(settleTime)
+			continue
+		case <-settle.C:
+			// The digest of what is attempted is kept, not of what succeeded: a
+			// broken file is complained of once, and tried again once it differs.
+			now := digestFiles(files)
+			if now == seen {
+				continue
+			}
+			seen = now
+			r.reload(ctx, "file changed")
+		case <-hangup:
+			seen = digestFiles(files)
+			r.reload(ctx, "SIGHUP")
+		}
+		if fresh := r.current.Load().files; !slices.Equal(files, fresh) {
+			files = fresh
+			r.follow(ctx, watcher, files)
+			seen = digestFiles(files)
+			settle.Reset(0)
+		}
+	}
+}
+
+// follow watches the folders of the files. A folder that can't be watched is
+// not worth ending the service for: SIGHUP still works.
+func (r *reloader) follow(ctx context.Context, watcher *fsnotify.Watcher, files []string) {
+	for _, file := range files {
+		if err := watcher.Add(filepath.Dir(file)); err != nil {
+			r.log.WarnContext(ctx, "changes of a file won't be noticed, send SIGHUP", "file", file, "error", err)
+		}
+	}
+}
+
+// digestFiles is the same as long as the files' contents are.
+func digestFiles(files []string) [sha256.Size]byte {
+	h := sha256.New()
+	for _, name := range files {
+		n, err := copyFile(h, name)
+		fmt.Fprintln(h, name, n, err)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+func copyFile(to io.Writer, name string) (int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return io.Copy(to, io.LimitReader(f, maxWatchedFile))
+}
