@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -94,9 +93,7 @@ func (r *router) find(authority, path string) *Server {
 	authority = strings.ToLower(authority)
 	list, ok := r.byHost[authority]
 	if !ok {
-		if host, _, err := net.SplitHostPort(authority); err == nil {
-			list, ok = r.byHost[host]
-		}
+		list, ok = r.byHost[withoutPort(authority)]
 	}
 	if !ok {
 		list = r.byHost["*"]
@@ -107,6 +104,14 @@ func (r *router) find(authority, path string) *Server {
 		}
 	}
 	return nil
+}
+
+// withoutPort keeps the brackets of an IPv6 address.
+func withoutPort(authority string) string {
+	if colon := strings.LastIndexByte(authority, ':'); colon > strings.LastIndexByte(authority, ']') {
+		return authority[:colon]
+	}
+	return authority
 }
 
 // serves compares whole path segments, so that /api doesn't serve /apis.

@@ -95,8 +95,16 @@ func decode(text string) (*authz.Request, error) {
 	if !seenHTTP {
 		return nil, errNotHTTP
 	}
+	// The source is always the connection's peer. Behind trusted proxies
+	// (envoy.xff_trusted_hops) the client's address is in this header, which
+	// Envoy sets and a client can't.
+	if address, lines := req.Headers.Get(headerExternalAddress); lines == 1 {
+		req.ClientAddress = address
+	}
 	return req, nil
 }
+
+const headerExternalAddress = "x-envoy-external-address"
 
 func decodeSource(source reader, req *authz.Request) error {
 	for source.next() {
