@@ -27,7 +27,8 @@ var imports = map[string][]string{
 	"bench":         {"..."},
 
 	"api":            {"internal/problem"},
-	"envoy/extauthz": {"authz/...", "internal/problem"},
+	"envoy/extauthz": {"authz/...", "envoy/refusal"},
+	"envoy/refusal":  {"authz", "internal/problem"},
 	"envoy/xds":      {"envoy/extauthz"}, // for the names that both sides of the wire must agree on
 
 	"authz": {"authz/..."},

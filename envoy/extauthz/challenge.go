@@ -8,8 +8,9 @@ import (
 	"github.com/sallyport/sallyport/authz"
 )
 
-// challenge builds the WWW-Authenticate header of a refusal; empty without one.
-func challenge(d *authz.Decision) string {
+// challenge builds the WWW-Authenticate header of a refusal, which text words;
+// empty without one.
+func challenge(d *authz.Decision, text string) string {
 	var b challengeBuilder
 	var scopes string // of the server, for a caller who has no token yet
 	if d.Server != nil {
@@ -19,24 +20,24 @@ func challenge(d *authz.Decision) string {
 	case authz.NoChallenge:
 		return ""
 	case authz.DPoPToken:
-		b.scheme("DPoP", "invalid_token", d)
+		b.scheme("DPoP", "invalid_token", text)
 		b.param("algs", "ES256 ES384 ES512 PS256 PS384 PS512 RS256 RS384 RS512 EdDSA")
 	case authz.DPoPProof:
-		b.scheme("DPoP", "invalid_dpop_proof", d)
+		b.scheme("DPoP", "invalid_dpop_proof", text)
 		b.param("algs", "ES256 ES384 ES512 PS256 PS384 PS512 RS256 RS384 RS512 EdDSA")
 	case authz.Credentials:
-		b.scheme("Bearer", "", d)
+		b.scheme("Bearer", "", text)
 		b.param("scope", scopes)
 	case authz.InvalidRequest:
-		b.scheme("Bearer", "invalid_request", d)
+		b.scheme("Bearer", "invalid_request", text)
 	case authz.InvalidToken:
-		b.scheme("Bearer", "invalid_token", d)
+		b.scheme("Bearer", "invalid_token", text)
 		b.param("scope", scopes)
 	case authz.InsufficientScope:
-		b.scheme("Bearer", "insufficient_scope", d)
+		b.scheme("Bearer", "insufficient_scope", text)
 		b.param("scope", strings.Join(d.Scopes, " "))
 	case authz.StepUp:
-		b.scheme("Bearer", "insufficient_user_authentication", d)
+		b.scheme("Bearer", "insufficient_user_authentication", text)
 		b.param("acr_values", strings.Join(d.Tool.StepUp.ACRValues, " "))
 		if age := d.Tool.StepUp.MaxAge; age > 0 {
 			b.param("max_age", strconv.FormatInt(int64(age/time.Second), 10))
@@ -53,11 +54,11 @@ type challengeBuilder struct {
 	params int
 }
 
-func (b *challengeBuilder) scheme(scheme, code string, d *authz.Decision) {
+func (b *challengeBuilder) scheme(scheme, code, text string) {
 	b.WriteString(scheme)
 	if code != "" {
 		b.param("error", code)
-		b.param("error_description", text(d))
+		b.param("error_description", text)
 	}
 }
 

@@ -4,12 +4,12 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/catalogue"
+	"github.com/sallyport/sallyport/envoy/refusal"
 )
 
 // InternalPrefix is that of the headers which only Check may set on a request
@@ -17,7 +17,7 @@ import (
 const InternalPrefix = "x-sallyport-"
 
 const (
-	headerDecisionID = "x-sallyport-decision-id"
+	headerDecisionID = refusal.DecisionIDHeader
 	headerUserID     = "x-sallyport-user-id"
 	headerClientID   = "x-sallyport-client-id"
 	headerTenantID   = "x-sallyport-tenant-id"
@@ -156,29 +156,19 @@ func exchange(d *authz.Decision) string {
 
 // refuse writes the answer that the client gets.
 func refuse(w *writer, d *authz.Decision) {
-	status, contentType, body := refusalBody(d)
+	r := refusalOf(d)
+	answer := r.Answer()
 	code := w.open(fieldDeniedStatus)
-	w.number(fieldHTTPStatus, uint64(status))
+	w.number(fieldHTTPStatus, uint64(answer.Status)) //nolint:gosec // an HTTP status
 	w.close(code)
-	w.header(fieldDeniedHeaders, "content-type", contentType)
-	w.header(fieldDeniedHeaders, "cache-control", "no-store")
-	w.header(fieldDeniedHeaders, headerDecisionID, d.ID)
-	if challenge := challenge(d); challenge != "" {
-		w.header(fieldDeniedHeaders, "www-authenticate", challenge)
+	for _, h := range r.Headers(answer) {
+		w.header(fieldDeniedHeaders, h.Name, h.Value)
 	}
-	if d.Reason.Transient {
-		w.header(fieldDeniedHeaders, "retry-after", strconv.Itoa(retryAfter(d)))
+	if challenge := challenge(d, r.Text()); challenge != "" {
+		w.header(fieldDeniedHeaders, "www-authenticate", challenge)
 	}
 	if d.Refused != nil && d.Refused.Allow != "" {
 		w.header(fieldDeniedHeaders, "allow", d.Refused.Allow)
 	}
-	w.text(fieldDeniedBody, body)
-}
-
-// retryAfter is in seconds, rounded up.
-func retryAfter(d *authz.Decision) int {
-	if d.RetryIn <= 0 {
-		return 1
-	}
-	return int((d.RetryIn + time.Second - 1) / time.Second)
+	w.text(fieldDeniedBody, answer.Body)
 }
