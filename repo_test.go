@@ -31,7 +31,7 @@ var imports = map[string][]string{
 	"envoy/refusal":  {"authz", "internal/problem"},
 	"envoy/xds":      {"envoy/extauthz"}, // for the names that both sides of the wire must agree on
 
-	"authz": {"authz/..."},
+	"authz": {"authz/...", "idempotency"},
 }
 
 // libraries says where a library may be imported, outside tests, so that it can

@@ -25,7 +25,7 @@ const MetadataPath = "/.well-known/oauth-protected-resource"
 // metadata is the document of RFC 9728 §2.
 type metadata struct {
 	Resource             string   `json:"resource"`
-	AuthorizationServers []string `json:"authorization_servers"`
+	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 	Scopes               []string `json:"scopes_supported,omitempty"`
 	BearerMethods        []string `json:"bearer_methods_supported"`
 	Name                 string   `json:"resource_name,omitempty"`

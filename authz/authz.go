@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,8 @@ type Config struct {
 	// Shadow are the policies that only record, for all tools.
 	Shadow     catalogue.Shadow
 	Privileged Privileged
+	// Idempotency says how keys are treated.
+	Idempotency Idempotency
 	// ClockSkew is allowed for every claim that carries a time; at most 60 s.
 	ClockSkew time.Duration
 }
@@ -34,6 +37,13 @@ type Privileged struct {
 	Enabled bool          // false: privileged tools are refused, whatever the token claims
 	URL     string        // told to callers without an elevation; a path is one of the server's origin
 	Longest time.Duration // an elevation lasts this long, or less if its claim says so
+}
+
+// Idempotency says how calls with the same key are made one.
+type Idempotency struct {
+	Enabled    bool          // false: no call has a key
+	Lease      time.Duration // how long a claim holds without a renewal
+	DerivedTTL time.Duration // how long a key that is derived from the call is remembered
 }
 
 // Snapshot is a Config made ready for requests. It is immutable.
@@ -75,15 +85,16 @@ type Limiter interface {
 // Engine decides requests. It is safe for concurrent use.
 type Engine struct {
 	current atomic.Pointer[Snapshot]
-	limiter Limiter
-	journal Journal
-	now     func() time.Time
-	records sync.Pool // of *[]byte: scratch, as the journal keeps no reference
+	limiter  Limiter
+	sessions Sessions
+	journal  Journal
+	now      func() time.Time
+	records  sync.Pool // of *[]byte: scratch, as the journal keeps no reference
 }
 
 // New returns an engine that refuses everything until Use is called.
-func New(limiter Limiter, journal Journal, now func() time.Time) *Engine {
-	return &Engine{limiter: limiter, journal: journal, now: now}
+func New(limiter Limiter, sessions Sessions, journal Journal, now func() time.Time) *Engine {
+	return &Engine{limiter: limiter, sessions: sessions, journal: journal, now: now}
 }
 
 // Use makes the snapshot what decisions read, for requests that come after it.
@@ -121,7 +132,7 @@ func (e *Engine) evaluate(ctx context.Context, req *Request, d *Decision) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.deny("internal", "error", "")
-			d.Fault = fmt.Sprintf("panic: %v", p)
+			d.Fault = fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
 	snap := e.current.Load()
@@ -143,6 +154,7 @@ func (e *Engine) evaluate(ctx context.Context, req *Request, d *Decision) {
 	}
 	d.Allow = true
 	d.Reason = &table[0]
+	d.Lease = snap.Idempotency.Lease
 }
 
 // evaluation is the state of one decision while the policies run.

@@ -150,7 +150,7 @@ func TestNothingLoaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := authz.New(limiter, &memoryJournal{}, time.Now).Decide(t.Context(), call("", "x", "{}"))
+	d := authz.New(limiter, nil, &memoryJournal{}, time.Now).Decide(t.Context(), call("", "x", "{}"))
 	if d.Allow || d.Reason.Code != "internal.starting" {
 		t.Errorf("allow %v, reason %s", d.Allow, d.Reason.Code)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/authz/operation"
+	"github.com/sallyport/sallyport/idempotency"
 )
 
 // Request is one request as the proxy asks about it.
@@ -44,6 +45,8 @@ type Decision struct {
 	Scopes    []string             // all scopes the operation needs, for the challenge
 	RetryIn   time.Duration        // when a refused request may be tried again; 0: not said
 	Privilege *Privilege           // what the elevation policy wants; nil otherwise
+	Claim     *Claim               // the key that the exchange has to claim; nil: none
+	Lease     time.Duration        // how long what the exchange takes holds without a renewal
 	Fault     string               // what went wrong on our side, for the log; never for the caller
 }
 
@@ -51,6 +54,14 @@ type Decision struct {
 type Privilege struct {
 	URL      string        // where elevation is asked for
 	Duration time.Duration // how long one would last
+}
+
+// Claim is the obligation to execute a call at most once for its key.
+type Claim struct {
+	Key       idempotency.Key
+	Source    string        // where the key came from: "header", "meta" or "derived"
+	ClientKey string        // the client's own key; empty if derived
+	TTL       time.Duration // how long the key is remembered
 }
 
 // Effect is "allow" or "deny".

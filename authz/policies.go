@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/authz/operation"
+	"github.com/sallyport/sallyport/idempotency"
 )
 
 // policy is one step of a decision. check returns true to go on; otherwise it
@@ -34,6 +35,7 @@ var order = [...]policy{
 	{"step_up", checkStepUp},
 	{"elevation", checkElevation},
 	{"approval", checkApproval},
+	{"idempotency", checkIdempotency},
 }
 
 // evaluated are the names of order; decisions share its prefixes.
@@ -113,7 +115,7 @@ func checkRevocation(_ context.Context, ev *evaluation) bool {
 
 // checkOperation reads what is asked for and looks it up: what no list names is
 // refused.
-func checkOperation(_ context.Context, ev *evaluation) bool {
+func checkOperation(ctx context.Context, ev *evaluation) bool {
 	req, d := ev.request, ev.decision
 	if req.BodyTruncated {
 		d.deny("operation", operation.CauseBodyTruncated, "The proxy must send the whole body (allow_partial_message: false).")
@@ -132,6 +134,9 @@ func checkOperation(_ context.Context, ev *evaluation) bool {
 		return false
 	}
 	d.Operation, d.RPCID = op, op.RPCID
+	if ev.engine.sessions != nil && op.SessionID != "" && op.Method != "initialize" && !checkSession(ctx, ev) {
+		return false
+	}
 	if op.Tool == "" {
 		return true
 	}
@@ -143,6 +148,24 @@ func checkOperation(_ context.Context, ev *evaluation) bool {
 		return false
 	}
 	d.Tool = tool
+	return true
+}
+
+// checkSession refuses a session that another principal opened, or nobody whom we
+// know: the answer to both is the one that makes a client initialize anew (MCP
+// 2025-11-25, "Session Management").
+func checkSession(ctx context.Context, ev *evaluation) bool {
+	d := ev.decision
+	owner, err := ev.engine.sessions.Owner(ctx, d.Server.Name, d.Operation.SessionID)
+	switch {
+	case err != nil:
+		d.deny("operation", "session_unavailable", "")
+		d.Fault = err.Error()
+		return false
+	case owner != d.Principal.ID:
+		d.deny("operation", "session_unknown", "")
+		return false
+	}
 	return true
 }
 
@@ -280,6 +303,42 @@ func checkApproval(_ context.Context, ev *evaluation) bool {
 	}
 	d.deny("approval", "unavailable", "Tool "+d.Tool.Name+" needs an approval for each call (requires_approval), which this version can't give.")
 	return false
+}
+
+// checkIdempotency finds the key of a call that is executed at most once. The key
+// is claimed by the exchange, after all policies.
+func checkIdempotency(_ context.Context, ev *evaluation) bool {
+	d, rule := ev.decision, &ev.snapshot.Idempotency
+	if d.Tool == nil || !d.Tool.Idempotency.Enabled || !rule.Enabled {
+		return true
+	}
+	claim := &Claim{Source: "header", TTL: d.Tool.Idempotency.TTL}
+	header, lines := ev.request.Headers.Get("idempotency-key")
+	var err error
+	if lines > 0 {
+		claim.ClientKey, err = idempotency.ParseHeader(header, lines)
+	}
+	if meta := d.Operation.IdempotencyKey; err == nil && meta != "" {
+		if lines > 0 && meta != claim.ClientKey {
+			err = errors.New("the key of the header and that of _meta differ")
+		}
+		claim.ClientKey, claim.Source = meta, "meta"
+	}
+	switch {
+	case err != nil:
+		d.deny("idempotency", "key_malformed", err.Error())
+		return false
+	case claim.ClientKey != "":
+		claim.Key = idempotency.KeyOf(d.Principal.ID, claim.ClientKey)
+	case d.Tool.Idempotency.Required:
+		d.deny("idempotency", "key_missing", "Send an Idempotency-Key header, a new one for each call that you mean and the same one for its retries; for MCP, params._meta can hold it as "+operation.KeyMember+".")
+		return false
+	default:
+		claim.Source, claim.TTL = "derived", min(claim.TTL, rule.DerivedTTL)
+		claim.Key = idempotency.DerivedKey(d.Principal.ID, d.Operation.Fingerprint)
+	}
+	d.Claim = claim
+	return true
 }
 
 // conditionVars shows the request to a tool's conditions.

@@ -74,11 +74,16 @@ var reasons = func() map[string]*Reason {
 	return m
 }()
 
-// reasonFor finds the row of a policy's cause. A cause without a row is a
-// mistake of ours, and refused as one.
-func reasonFor(policy, cause string) *Reason {
-	if r, ok := reasons[policy+"."+cause]; ok {
+// ReasonOf finds a row by its code; internal.error if there is none.
+func ReasonOf(code string) *Reason {
+	if r, ok := reasons[code]; ok {
 		return r
 	}
 	return reasons["internal.error"]
+}
+
+// reasonFor finds the row of a policy's cause. A cause without a row is a
+// mistake of ours, and refused as one.
+func reasonFor(policy, cause string) *Reason {
+	return ReasonOf(policy + "." + cause)
 }

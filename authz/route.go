@@ -106,9 +106,11 @@ func (r *router) find(authority, path string) *Server {
 	return nil
 }
 
-// withoutPort keeps the brackets of an IPv6 address.
+// withoutPort keeps the brackets of an IPv6 address. A colon without a port
+// stays: Envoy finds no virtual host for it either.
 func withoutPort(authority string) string {
-	if colon := strings.LastIndexByte(authority, ':'); colon > strings.LastIndexByte(authority, ']') {
+	colon := strings.LastIndexByte(authority, ':')
+	if colon > strings.LastIndexByte(authority, ']') && colon < len(authority)-1 {
 		return authority[:colon]
 	}
 	return authority

@@ -22,6 +22,7 @@ func TestFindServer(t *testing.T) {
 		{"a.example:8443", "/mcp", "mcp-on-a-port"},
 		{"[::1]", "/mcp", "mcp"},
 		{"[::1]:80", "/mcp", "mcp"},
+		{"a.example:", "/mcp", "any"},
 		{"a.example", "/mcp/", ""},
 		{"a.example", "/mcpx", ""},
 		{"a.example", "/api", "api"},

@@ -68,6 +68,8 @@ var table = [...]Reason{
 	{Code: "operation.bad_arguments", Status: http.StatusBadRequest, RPC: rpcInvalidParams, Title: "The arguments are not an object, or one comes from two places."},
 	{Code: "operation.resource_not_listed", Status: http.StatusNotFound, MCPStatus: http.StatusOK, RPC: rpcInvalidParams, Title: "The resource is not available."},
 	{Code: "operation.prompt_not_listed", Status: http.StatusNotFound, MCPStatus: http.StatusOK, RPC: rpcInvalidParams, Title: "The prompt is not available."},
+	{Code: "operation.session_unknown", Status: http.StatusNotFound, RPC: rpcInvalidRequest, Title: "The session is not one of the caller's. Initialize a new one."},
+	{Code: "operation.session_unavailable", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "The store of sessions is not available."},
 	{Code: "operation.unknown_tool", Status: http.StatusNotFound, MCPStatus: http.StatusOK, RPC: rpcInvalidParams, Title: "The tool is not available."},
 
 	{Code: "scopes.insufficient", Status: http.StatusForbidden, RPC: http.StatusForbidden, Challenge: InsufficientScope, Title: "The access token lacks a required scope."},
@@ -86,8 +88,20 @@ var table = [...]Reason{
 
 	{Code: "approval.unavailable", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool needs an approval for each call, which this version can't give."},
 
+	{Code: "idempotency.key_missing", Status: http.StatusBadRequest, MCPStatus: http.StatusOK, RPC: rpcInvalidParams, Title: "The call needs an idempotency key."},
+	{Code: "idempotency.key_malformed", Status: http.StatusBadRequest, MCPStatus: http.StatusOK, RPC: rpcInvalidParams, Title: "The idempotency key is malformed, or there are two that differ."},
+	{Code: "idempotency.in_flight", Status: http.StatusConflict, MCPStatus: http.StatusOK, RPC: http.StatusConflict, Transient: true, Title: "A request with this idempotency key is being executed."},
+	{Code: "idempotency.mismatch", Status: http.StatusUnprocessableEntity, MCPStatus: http.StatusOK, RPC: http.StatusUnprocessableEntity, Title: "The idempotency key was used for another call."},
+	{Code: "idempotency.outcome_unknown", Status: http.StatusConflict, MCPStatus: http.StatusOK, RPC: http.StatusConflict, Title: "A request with this idempotency key may have been executed. Find out before you use another key."},
+	{Code: "idempotency.not_retained", Status: http.StatusConflict, MCPStatus: http.StatusOK, RPC: http.StatusConflict, Title: "The request with this idempotency key was executed; its response was not kept."},
+	{Code: "idempotency.unavailable", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "The store of idempotency keys is not available, so nothing is executed."},
+
+	{Code: "concurrency.exceeded", Status: http.StatusTooManyRequests, MCPStatus: http.StatusOK, RPC: http.StatusTooManyRequests, Transient: true, Title: "The tool is being called as often at once as it may."},
+	{Code: "concurrency.unavailable", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "The store of concurrency slots is not available, so nothing is executed."},
+
 	{Code: "audit.unavailable", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "The decision could not be recorded, so nothing is allowed."},
 	{Code: "internal.error", Status: http.StatusInternalServerError, RPC: rpcInternal, Title: "The decision failed for a reason of our own."},
 	{Code: "internal.starting", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "The configuration is not loaded yet."},
+	{Code: "internal.metadata", Status: http.StatusInternalServerError, RPC: rpcInternal, Title: "The decision about the request could not be read."},
 	{Code: "internal.request", Status: http.StatusInternalServerError, RPC: rpcInternal, Title: "The proxy's message could not be read."},
 }

@@ -122,7 +122,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Engine = authz.New(limiter, w.journal, time.Now)
+	w.Engine = authz.New(limiter, nil, w.journal, time.Now)
 	w.use(t, w.config)
 	return w
 }

@@ -36,7 +36,8 @@ type Loaded struct {
 // Load reads a configuration file, and environ ("NAME=value", as from
 // os.Environ) over it. Relative paths, in either, are relative to the file's
 // folder. Files that Sallyport reads must be there and usable; those that only
-// Envoy reads are not looked at. The error is Problems.
+// Envoy reads are not looked at. The error is Problems. With it comes what could
+// be read, unless the file couldn't: only good for looking at the other files.
 func Load(file string, environ []string) (*Loaded, error) {
 	data, err := readFile(file)
 	if err != nil {
@@ -46,13 +47,10 @@ func Load(file string, environ []string) (*Loaded, error) {
 	r := newReport(file)
 	cfg := r.read(data, environ, time.Now())
 	files := r.checkFiles(cfg)
-	if err := r.err(); err != nil {
-		return nil, err
-	}
 	if absolute, err := filepath.Abs(file); err == nil {
 		file = absolute
 	}
-	return &Loaded{Config: cfg, Warnings: r.warnings, Origins: r.origins, Files: slices.Insert(files, 0, file)}, nil
+	return &Loaded{Config: cfg, Warnings: r.warnings, Origins: r.origins, Files: slices.Insert(files, 0, file)}, r.err()
 }
 
 // Parse is Load without looking at any file: data is what the file of this name

@@ -86,8 +86,8 @@ func formAttacks() []attack {
 		{"very many dots", strings.Repeat(".", 60000), identity.Malformed},
 		{"empty header", "." + p[1] + "." + p[2], identity.Malformed},
 		{"empty payload", p[0] + ".." + p[2], identity.Malformed},
-		{"JSON serialization", text(object{"protected": p[0], "payload": p[1], "signature": p[2]}), identity.Malformed},
-		{"JSON serialization with signatures", text(object{"payload": p[1], "signatures": []object{{"protected": p[0], "signature": p[2]}}}), identity.Malformed},
+		{"JSON serialization", text(object{"protected": p[0], "payload": p[1], "signature": p[2]}), identity.Ambiguous},
+		{"JSON serialization with signatures", text(object{"payload": p[1], "signatures": []object{{"protected": p[0], "signature": p[2]}}}), identity.Ambiguous},
 		{"longer than allowed", good(object{"pad": strings.Repeat("x", 50<<10)}), identity.Malformed},
 		{"opaque", "2YotnFZFEjr1zCsicMWpAA", identity.Malformed},
 	}
@@ -245,6 +245,7 @@ func typeAttacks() (list []attack) {
 	}
 	jwt := object{"typ": "JWT"}
 	add("ID token", jwt, object{"scope": nil, "nonce": "n"})
+	add("ID token without a nonce", jwt, object{"scope": nil, "client_id": nil, "azp": "agent"})
 	add("ID token with at_hash", jwt, object{"at_hash": "x"})
 	add("ID token with c_hash", jwt, object{"c_hash": "x"})
 	add("ID token with at_hash, as at+jwt", nil, object{"at_hash": "x"})

@@ -161,6 +161,19 @@ func NewKeySet(cfg KeySetConfig) (*KeySet, error) {
 	return k, nil
 }
 
+// Adopt starts with the keys of another set, with their age, if both are of the
+// same provider: so a change of the configuration doesn't need the provider.
+// Call it before Load and Run.
+func (k *KeySet) Adopt(from *KeySet) {
+	same := k.cfg.Issuer == from.cfg.Issuer && k.cfg.DiscoveryIssuer == from.cfg.DiscoveryIssuer &&
+		k.cfg.DiscoveryURL == from.cfg.DiscoveryURL && k.cfg.JWKSURL == from.cfg.JWKSURL
+	if old := from.table.Load(); same && old != nil {
+		table := *old
+		table.expires = table.fetched.Add(k.cfg.MaxStale)
+		k.table.Store(&table)
+	}
+}
+
 // Key returns the key that a token with this kid and alg must be verified with.
 // It never blocks. An unknown kid is answered as unknown at once, and asks Run
 // for a refresh, within the limits that unknownKeyIDs describes.

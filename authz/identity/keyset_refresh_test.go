@@ -309,3 +309,36 @@ func TestKeySetConcurrently(t *testing.T) {
 		wantKey(t, k, "a", "")
 	})
 }
+
+// TestAdopt: a set with another configuration of the same provider needs no
+// fetch, and one of another provider gets nothing.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	p := newFakeProvider()
+	p.set(testKeysURL, ok(keySetOf("a")))
+	old := newTestKeySet(t, p)
+	if err := old.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := old.cfg
+	cfg.MaxStale = 48 * time.Hour
+	same, err := NewKeySet(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same.Adopt(old)
+	if s := same.Status(); !s.Usable || len(s.KeyIDs) == 0 || s.Generation != old.Generation() {
+		t.Errorf("nothing was adopted: %+v", s)
+	}
+	if got, want := same.table.Load().expires, old.table.Load().fetched.Add(48*time.Hour); !got.Equal(want) {
+		t.Errorf("it is stale at %v, want %v", got, want)
+	}
+	cfg.JWKSURL, cfg.DiscoveryURL = "https://other.example/keys", ""
+	other, err := NewKeySet(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.Adopt(old); other.Status().Usable {
+		t.Error("the keys of another provider were adopted")
+	}
+}

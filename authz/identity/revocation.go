@@ -71,6 +71,9 @@ func (l *RevocationList) Revoked(p *Principal) (detail string, yes bool) {
 	return "", false
 }
 
+// Clear empties the list of the file.
+func (l *RevocationList) Clear() { l.current.Store(nil) }
+
 // Issuers lists the names of the issuers that the list speaks of, sorted. A name
 // that isn't configured revokes nothing.
 func (l *RevocationList) Issuers() []string {

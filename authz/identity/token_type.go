@@ -70,10 +70,15 @@ func (t *token) checkNonce() *Refusal {
 	return nil
 }
 
-// oidcAccessToken is the rule for providers of which nothing is known.
+// oidcAccessToken is the rule for providers of which nothing is known. An ID
+// token needn't have a nonce, and may be issued for our audience; client_id is a
+// claim of access tokens alone (RFC 9068 §2.2).
 func oidcAccessToken(t *token) *Refusal {
-	if isAccessKindClaim(t) {
+	switch {
+	case isAccessKindClaim(t):
 		return nil
+	case !t.marked() && !t.has("client_id"):
+		return refuse(WrongTokenType, "the token has no mark of an access token: typ at+jwt, a scope or client_id")
 	}
 	return t.checkNonce()
 }

@@ -181,7 +181,11 @@ func (c *Credentials) token() (scheme, raw string, r *Refusal) {
 	name, raw, _ := strings.Cut(c.Authorization, " ")
 	raw = strings.Trim(raw, " ")
 	for _, scheme := range [...]string{bearer, dpop} {
-		if strings.EqualFold(name, scheme) {
+		switch {
+		case !strings.EqualFold(name, scheme):
+		case strings.Contains(raw, ","): // Envoy joins two headers; no token has a comma
+			return "", "", refuse(Ambiguous, "more than one Authorization header, or a list in one")
+		default:
 			return scheme, raw, nil
 		}
 	}

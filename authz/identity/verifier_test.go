@@ -98,7 +98,7 @@ func TestCredentials(t *testing.T) {
 		"lower case":      {identity.Credentials{Authorization: "bearer " + token, AuthorizationLines: 1}, ""},
 		"more spaces":     {identity.Credentials{Authorization: "Bearer   " + token + " ", AuthorizationLines: 1}, ""},
 		"two headers":     {identity.Credentials{Authorization: "Bearer " + token, AuthorizationLines: 2}, identity.Ambiguous},
-		"joined headers":  {identity.Credentials{Authorization: "Bearer " + token + ", Bearer " + token, AuthorizationLines: 1}, identity.Malformed},
+		"joined headers":  {identity.Credentials{Authorization: "Bearer " + token + ", Bearer " + token, AuthorizationLines: 1}, identity.Ambiguous},
 		"query alone":     {identity.Credentials{QueryToken: true}, identity.Ambiguous},
 		"query as well":   {identity.Credentials{Authorization: "Bearer " + token, AuthorizationLines: 1, QueryToken: true}, identity.Ambiguous},
 		"trailing text":   {identity.Credentials{Authorization: "Bearer " + token + " x", AuthorizationLines: 1}, identity.Malformed},

@@ -15,11 +15,11 @@ import (
 )
 
 func newCatalogueCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "catalogue",
 		Short: "Propose entries for the catalogue of tools",
-	}
-	imports := &cobra.Command{
+	})
+	imports := group(&cobra.Command{
 		Use:   "import",
 		Short: "Propose entries from a live MCP server or an OpenAPI document",
 		Long: `Import prints a catalogue that Sallyport can load, with the reason for each
@@ -29,7 +29,7 @@ the file in tools.catalogue.
 With --against, only what that catalogue doesn't have is printed, and what has
 changed or gone is reported on standard error; the exit code is 1 then, so that
 a pipeline notices.`,
-	}
+	})
 	imports.AddCommand(newImportMCPCommand(), newImportOpenAPICommand())
 	cmd.AddCommand(imports)
 	return cmd

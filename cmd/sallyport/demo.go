@@ -52,7 +52,11 @@ func demo(ctx context.Context, out io.Writer, once bool) (err error) {
 	defer cancel()
 	m, err := startMesh(ctx)
 	if err != nil {
-		return errors.Join(err, m.stop())
+		stopErr := m.stop()
+		if ctx.Err() != nil { // Ctrl-C, and whatever failed because of it
+			return nil
+		}
+		return errors.Join(err, stopErr)
 	}
 	defer func() { err = errors.Join(err, m.stop()) }()
 	differ, err := newTour(m, out).run(ctx)
@@ -75,7 +79,7 @@ func demo(ctx context.Context, out io.Writer, once bool) (err error) {
 		return fmt.Errorf("envoy ended: %s", m.envoy.Tail())
 	case e := <-m.served:
 		m.served = nil
-		return fmt.Errorf("sallyport ended: %w", e)
+		return errors.Join(errors.New("sallyport ended"), e)
 	}
 }
 

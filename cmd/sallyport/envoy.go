@@ -13,10 +13,10 @@ import (
 )
 
 func newEnvoyCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "envoy",
 		Short: "Configure the Envoy in front",
-	}
+	})
 	cmd.AddCommand(newBootstrapCommand())
 	return cmd
 }

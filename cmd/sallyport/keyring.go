@@ -58,6 +58,9 @@ func (c *change) keySet(cfg identity.KeySetConfig) (identity.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
+	if running != nil {
+		keys.Adopt(running.keys)
+	}
 	c.sets[cfg.Name] = &runningSet{cfg: cfg, keys: keys}
 	return keys, nil
 }

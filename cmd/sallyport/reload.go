@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -24,11 +25,13 @@ type reloader struct {
 	metrics     *reloadMetrics
 	log         *slog.Logger
 
+	started *settings.Config      // what the listeners and logs were made from
 	current atomic.Pointer[state] // what the engine was last given; nil before start
 }
 
 // start applies the first configuration; without it nothing is served.
 func (r *reloader) start(ctx context.Context, loaded *settings.Loaded) error {
+	r.started = loaded.Config
 	if err := r.apply(ctx, loaded); err != nil {
 		return err
 	}
@@ -37,50 +40,41 @@ func (r *reloader) start(ctx context.Context, loaded *settings.Loaded) error {
 }
 
 // reload reads the configuration again and applies it, or says in the log and
-// the metrics why the old one stays. The revocation list is read by itself
-// first: a mistake in the configuration must not keep a revoked token alive.
+// the metrics why the old one stays. A mistake in the configuration doesn't keep
+// the revocation list from being read: a revoked token must not live on by it.
 func (r *reloader) reload(ctx context.Context, why string) {
-	old := r.current.Load()
-	if file := old.config.Authentication.RevocationsFile; file != "" {
-		if err := r.revocations.ReloadFile(file); err != nil {
-			r.log.ErrorContext(ctx, "revocation list not reloaded, the old one stays", "error", err)
-			r.metrics.failed()
-			return
-		}
-	}
 	loaded, err := r.read()
 	if err == nil {
 		err = r.apply(ctx, loaded)
+	} else {
+		err = errors.Join(err, r.reloadRevocations(r.current.Load().config))
 	}
 	if err != nil {
 		r.log.ErrorContext(ctx, "configuration not reloaded, the old one stays", "cause", why, "error", err)
 		r.metrics.failed()
 		return
 	}
-	if needsRestart(old.config, loaded.Config) {
+	if needsRestart(r.started, loaded.Config) {
 		r.log.WarnContext(ctx, "listen, log, decision_log or envoy changed: that needs a restart")
 	}
 	r.log.InfoContext(ctx, "configuration reloaded", "cause", why, "catalogue", r.current.Load().authz.Catalogue.Digest())
 	r.metrics.succeeded()
 }
 
-// apply compiles everything before it changes anything.
+// apply compiles everything before it changes anything but the revocation list,
+// which takes effect also where the rest has a mistake.
 func (r *reloader) apply(ctx context.Context, loaded *settings.Loaded) error {
+	revocationsErr := r.reloadRevocations(loaded.Config)
 	change := r.keys.change()
 	s, err := buildState(loaded, change.keySet, r.replays, r.revocations, time.Now)
-	if err != nil {
-		return err
+	if err := errors.Join(err, revocationsErr); err != nil {
+		return invalid(err)
 	}
 	snapshot, err := authz.Compile(s.authz)
 	if err != nil {
-		return err
+		return invalid(err)
 	}
-	if file := loaded.Config.Authentication.RevocationsFile; file != "" {
-		if err := r.revocations.ReloadFile(file); err != nil {
-			return err
-		}
-		s.warnings = append(s.warnings, strangeIssuers(loaded.Config, r.revocations)...)
-	}
+	s.warnings = append(s.warnings, strangeIssuers(loaded.Config, r.revocations)...)
 	for _, warning := range s.warnings {
 		r.log.WarnContext(ctx, "configuration", "warning", warning)
 	}
@@ -88,6 +82,15 @@ func (r *reloader) apply(ctx context.Context, loaded *settings.Loaded) error {
 	change.commit()
 	r.engine.Use(snapshot)
 	r.current.Store(s)
+	return nil
+}
+
+// reloadRevocations reads the list that a configuration names; none is empty.
+func (r *reloader) reloadRevocations(cfg *settings.Config) error {
+	if file := cfg.Authentication.RevocationsFile; file != "" {
+		return r.revocations.ReloadFile(file)
+	}
+	r.revocations.Clear()
 	return nil
 }
 

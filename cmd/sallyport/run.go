@@ -51,6 +51,14 @@ Start with:
 	return root
 }
 
+// group makes a command of others alone one that refuses what is none of them;
+// cobra would print the help, as if all were well.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
 // configVariable is the environment variable that names the configuration file.
 const configVariable = "SALLYPORT_CONFIG"
 

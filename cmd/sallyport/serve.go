@@ -70,7 +70,7 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	if err != nil {
 		return err
 	}
-	engine := authz.New(limiter, journal, time.Now)
+	engine := authz.New(limiter, nil, journal, time.Now)
 
 	// Listeners first: a port that is taken must fail before anything runs.
 	listeners, err := openListeners(cfg.Listen)

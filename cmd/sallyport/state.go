@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -23,34 +24,29 @@ type state struct {
 	authz     authz.Config
 	resources []api.Resource
 	warnings  []string
-	files     []string // a change of their content is a reason to reload
+	files     []string          // a change of their content is a reason to reload
+	digest    [sha256.Size]byte // of files, from before the catalogue and all others but the configuration were read
 }
 
 // keySource gives the key set of an issuer; see keyring.
 type keySource func(identity.KeySetConfig) (identity.Keys, error)
 
 // buildState compiles a configuration. It fetches nothing, so that it can also
-// be used to validate.
+// be used to validate. The error holds every problem of every part.
 func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replays, revocations *identity.RevocationList, now func() time.Time) (*state, error) {
 	cfg := loaded.Config
-	s := &state{config: cfg, files: loaded.Files}
+	s := &state{config: cfg, files: loaded.Files, digest: digestFiles(loaded.Files)}
 	for _, w := range loaded.Warnings {
 		s.warnings = append(s.warnings, w.String())
 	}
-	cat, err := catalogue.Load(catalogueConfig(cfg), now())
-	if err != nil {
+	cat, catalogueErr := catalogue.Load(catalogueConfig(cfg), now())
+	servers, serversErr := buildServers(cfg)
+	verifier, verifierErr := buildVerifier(cfg, keys, replays, now)
+	if err := errors.Join(catalogueErr, serversErr, verifierErr); err != nil {
 		return nil, err
 	}
 	for _, w := range cat.Warnings() {
 		s.warnings = append(s.warnings, w.Error())
-	}
-	servers, err := buildServers(cfg)
-	if err != nil {
-		return nil, err
-	}
-	verifier, err := buildVerifier(cfg, keys, replays, now)
-	if err != nil {
-		return nil, err
 	}
 	s.authz = authz.Config{
 		Servers:     servers,

@@ -57,7 +57,9 @@ func (t *tour) steps() []step {
 		{"a condition that isn't met", "200 conditions.failed", with(caller("services.write"), "book_service", map[string]any{"vehicle_id": "V-1001", "customer_id": "C-1", "date": "2020-01-01"})},
 		{"a tool that isn't listed", "200 operation.unknown_tool", with(caller("vehicles.read"), "drop_tables", none)},
 		{"more calls than the strict tier allows", "5 allowed, then 200 rate_limit.exceeded", func(ctx context.Context) (string, error) { return t.exhaust(ctx, caller("")) }},
-		{"a REST call with the MCP server's token", "401 authentication.audience", func(ctx context.Context) (string, error) { return t.get(ctx, caller("vehicles.read"), "/vehicles/V-1001") }},
+		{"a REST call with the MCP server's token", "401 authentication.audience", func(ctx context.Context) (string, error) {
+			return t.get(ctx, caller("vehicles.read"), "/vehicles/V-1001")
+		}},
 		{"the same with its own", "200 allowed", func(ctx context.Context) (string, error) {
 			return t.get(ctx, caller("vehicles.read", func(o *devissuer.TokenOptions) { o.Audience = []string{t.url} }), "/vehicles/V-1001")
 		}},
@@ -110,8 +112,12 @@ func (t *tour) callWith(ctx context.Context, token, tool string, args map[string
 		Endpoint: t.url + "/mcp", HTTPClient: &http.Client{Transport: wire}, MaxRetries: -1, DisableStandaloneSSE: true,
 	}, nil)
 	if err == nil {
-		_, err = session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: args})
+		var result *mcp.CallToolResult
+		result, err = session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: args})
 		_ = session.Close() // a server may refuse to end a session, and all is seen
+		if wire.seen == "200 allowed" && (err != nil || result.IsError) {
+			wire.seen = "allowed, and failed behind Envoy"
+		}
 	}
 	if wire.seen == "" {
 		return "", fmt.Errorf("no answer: %w", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/settings"
 )
@@ -28,8 +29,14 @@ don't change the exit code.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := loadSettings(cmd)
 			var warnings []string
-			if err == nil {
+			switch {
+			case err == nil:
 				warnings, err = check(loaded)
+			case loaded != nil: // what else is wrong, as far as it can be seen
+				tools := catalogueConfig(loaded.Config)
+				tools.Servers = nil // their list may be broken, too
+				_, catalogueErr := catalogue.Load(tools, time.Now())
+				err = errors.Join(err, catalogueErr)
 			}
 			return reportCheck(cmd.OutOrStdout(), asJSON, warnings, err)
 		},
@@ -43,20 +50,20 @@ func check(loaded *settings.Loaded) (warnings []string, err error) {
 	newKeys := func(set identity.KeySetConfig) (identity.Keys, error) { return identity.NewKeySet(set) }
 	revocations := identity.NewRevocationList(time.Now)
 	s, err := buildState(loaded, newKeys, identity.NewMemoryReplays(1, time.Now), revocations, time.Now)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	var errs []error
+	errs := []error{err}
 	if file := loaded.Config.Authentication.RevocationsFile; file != "" {
 		errs = append(errs, revocations.ReloadFile(file))
-		s.warnings = append(s.warnings, strangeIssuers(loaded.Config, revocations)...)
+		warnings = strangeIssuers(loaded.Config, revocations)
 	}
-	_, err = authz.Compile(s.authz)
-	errs = append(errs, err)
+	if err == nil {
+		warnings = append(s.warnings, warnings...)
+		_, err = authz.Compile(s.authz)
+		errs = append(errs, err)
+	}
 	if _, err := bootstrap(loaded.Config, "yaml"); err != nil {
-		s.warnings = append(s.warnings, "envoy bootstrap: "+err.Error())
+		warnings = append(warnings, "envoy bootstrap: "+err.Error())
 	}
-	return s.warnings, invalid(errors.Join(errs...))
+	return warnings, invalid(errors.Join(errs...))
 }
 
 // invalidError is a mistake in a file, for the exit code.
@@ -94,19 +101,17 @@ func reportCheck(out io.Writer, asJSON bool, warnings []string, err error) error
 // flatten lists what errors.Join and Problems hold.
 func flatten(err error) []string {
 	list := []string{}
-	var problems settings.Problems
-	var many interface{ Unwrap() []error }
-	switch {
-	case err == nil:
-	case errors.As(err, &problems):
-		for _, p := range problems {
+	switch e := err.(type) { //nolint:errorlint // what is joined is taken apart, not searched
+	case nil:
+	case settings.Problems:
+		for _, p := range e {
 			list = append(list, p.String())
 		}
-	case errors.As(err, &many):
-		for _, e := range many.Unwrap() {
-			if e != nil {
-				list = append(list, flatten(e)...)
-			}
+	case invalidError:
+		list = flatten(e.error)
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			list = append(list, flatten(one)...)
 		}
 	default:
 		list = append(list, err.Error())

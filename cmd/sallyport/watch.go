@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	// settleTime lets a writer finish before the files are read.
-	settleTime = 100 * time.Millisecond
+	// settleTime lets a writer finish before the files are read, but not for longer
+	// than longestBurst: in a folder where something is written all the time, such
+	// as the decision log, it never gets quiet.
+	settleTime   = 100 * time.Millisecond
+	longestBurst = 400 * time.Millisecond
 	// maxWatchedFile bounds what is read of one file to see whether it changed.
 	maxWatchedFile = 16 << 20
 )
@@ -35,22 +38,31 @@ func (r *reloader) watch(ctx context.Context) error {
 	}
 	defer watcher.Close() //nolint:errcheck // nothing depends on it
 
-	files := r.current.Load().files
+	files, seen := r.current.Load().files, r.current.Load().digest
 	r.follow(ctx, watcher, files)
-	seen := digestFiles(files)
 	settle := time.NewTimer(0) // looks once: a file may have changed before it was watched
+	var burst time.Time        // when the first event came since the last look; zero: none came
+	soon := func() {
+		if burst.IsZero() {
+			burst = time.Now()
+		}
+		if time.Since(burst) < longestBurst {
+			settle.Reset(settleTime)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-watcher.Events:
-			settle.Reset(settleTime)
+			soon()
 			continue
 		case err := <-watcher.Errors: // events may be lost, so look
 			r.log.WarnContext(ctx, "watch files", "error", err)
-			settle.Reset(settleTime)
+			soon()
 			continue
 		case <-settle.C:
+			burst = time.Time{}
 			// The digest of what is attempted is kept, not of what succeeded: a
 			// broken file is complained of once, and tried again once it differs.
 			now := digestFiles(files)
@@ -63,10 +75,9 @@ func (r *reloader) watch(ctx context.Context) error {
 			seen = digestFiles(files)
 			r.reload(ctx, "SIGHUP")
 		}
-		if fresh := r.current.Load().files; !slices.Equal(files, fresh) {
-			files = fresh
+		if fresh := r.current.Load(); !slices.Equal(files, fresh.files) {
+			files, seen = fresh.files, fresh.digest
 			r.follow(ctx, watcher, files)
-			seen = digestFiles(files)
 			settle.Reset(0)
 		}
 	}

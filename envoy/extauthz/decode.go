@@ -46,9 +46,12 @@ const (
 )
 
 // ServerExtension is the key in the check's context_extensions under which the
-// proxy's configuration names the server that the matched route leads to. A
-// request that no server's route matched has none.
-const ServerExtension = "sallyport.server"
+// proxy's configuration names the server that the matched route leads to, or
+// NoServer, which can't be a server's name.
+const (
+	ServerExtension = "sallyport.server"
+	NoServer        = "(none)"
+)
 
 // errNotHTTP is returned for a check without an HTTP request, such as one of
 // the network filter.
@@ -101,10 +104,18 @@ func decode(text string) (*authz.Request, error) {
 	if address, lines := req.Headers.Get(headerExternalAddress); lines == 1 {
 		req.ClientAddress = address
 	}
+	// The message's own id is only the number of a stream. What the client, the
+	// upstream and Envoy's access log know is this header, which Envoy makes anew.
+	if id, lines := req.Headers.Get(headerRequestID); lines == 1 {
+		req.ID = id
+	}
 	return req, nil
 }
 
-const headerExternalAddress = "x-envoy-external-address"
+const (
+	headerExternalAddress = "x-envoy-external-address"
+	headerRequestID       = "x-request-id"
+)
 
 func decodeSource(source reader, req *authz.Request) error {
 	for source.next() {

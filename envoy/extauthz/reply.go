@@ -24,6 +24,10 @@ const (
 	headerPrincipal  = "x-sallyport-principal-id"
 	headerScopes     = "x-sallyport-scopes"
 
+	// headerKeySource tells the client that its call had no key, so that a repeat
+	// of the same call is taken for a retry for some time.
+	headerKeySource = "x-sallyport-idempotency-key"
+
 	// Envoy's router takes the timeout of this request from it.
 	headerTimeout = "x-envoy-upstream-rq-timeout-ms"
 )
@@ -68,6 +72,19 @@ func admit(w *writer, req *authz.Request, d *authz.Decision) {
 	w.header(fieldOKHeaders, headerScopes, headerText(strings.Join(p.Scopes, " ")))
 	if d.Tool != nil {
 		w.header(fieldOKHeaders, headerTimeout, strconv.FormatInt(d.Tool.Timeout.Milliseconds(), 10))
+	}
+	if c := d.Claim; c != nil {
+		// An upstream that deduplicates closes the window that a proxy can't.
+		key := c.ClientKey
+		if key == "" {
+			key = hex.EncodeToString(c.Key[:])
+		}
+		w.header(fieldOKHeaders, "idempotency-key", key)
+		// A replay must suit clients that accept another encoding.
+		w.text(fieldOKHeadersToRemove, "accept-encoding")
+		if c.Source == "derived" {
+			w.header(fieldOKResponseHeaders, headerKeySource, c.Source)
+		}
 	}
 	for _, name := range credentials {
 		w.text(fieldOKHeadersToRemove, name)
@@ -142,13 +159,31 @@ func describe(w *writer, d *authz.Decision) {
 		if t.MaxConcurrency > 0 {
 			w.member("slot_limit", strconv.Itoa(t.MaxConcurrency))
 		}
+		w.member("on_unknown", t.Idempotency.OnUnknown.String())
 	}
+	if c := d.Claim; c != nil {
+		w.member("key_hash", hex.EncodeToString(c.Key[:]))
+		w.member("key_source", c.Source)
+		w.member("key_ttl_ms", strconv.FormatInt(c.TTL.Milliseconds(), 10))
+	}
+	if lease := d.Lease; lease > 0 {
+		w.member("lease_ms", strconv.FormatInt(lease.Milliseconds(), 10))
+	}
+	if bindsSession(d) {
+		w.member("bind_session", "true")
+	}
+}
+
+// bindsSession reports whether the response may open a session: an initialize of
+// the revisions that have them.
+func bindsSession(d *authz.Decision) bool {
+	return d.Allow && d.Operation != nil && d.Operation.Method == "initialize" && !d.Operation.Stateless()
 }
 
 // exchange tells the proxy whether the request needs the second filter.
 func exchange(d *authz.Decision) string {
 	t := d.Tool
-	if d.Allow && t != nil && (t.Idempotency.Enabled || t.MaxConcurrency > 0 || t.PIIPolicy != catalogue.PIINone) {
+	if d.Allow && (d.Claim != nil || t != nil && (t.MaxConcurrency > 0 || t.PIIPolicy != catalogue.PIINone)) {
 		return "run"
 	}
 	return "pass"

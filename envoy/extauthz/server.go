@@ -5,6 +5,7 @@ package extauthz
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
@@ -55,8 +56,10 @@ func (s *Server) Check(ctx context.Context, q *question) (a *answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			// Nobody above recovers, and one request must not end all others.
-			s.log.ErrorContext(ctx, "check failed", "panic", p)
-			a = encode(&authz.Request{}, s.decider.Refuse("error"))
+			s.log.ErrorContext(ctx, "check failed", "panic", p, "stack", string(debug.Stack()))
+			d := s.decider.Refuse("error")
+			s.metrics.observe(d)
+			a = encode(&authz.Request{}, d)
 		}
 	}()
 	req, err := decode(q.text)

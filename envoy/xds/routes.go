@@ -49,8 +49,12 @@ func routeConfiguration(cfg Config) (*routev3.RouteConfiguration, error) {
 		routes.VirtualHosts = append(routes.VirtualHosts, virtualHost)
 	}
 	if _, covered := byHost["*"]; !covered {
+		unknown, err := unknownRoute()
+		if err != nil {
+			return nil, err
+		}
 		routes.VirtualHosts = append(routes.VirtualHosts, &routev3.VirtualHost{
-			Name: "*", Domains: []string{"*"}, Routes: []*routev3.Route{unknownRoute()},
+			Name: "*", Domains: []string{"*"}, Routes: []*routev3.Route{unknown},
 		})
 	}
 	return routes, nil
@@ -81,7 +85,11 @@ func virtualHost(host string, servers []Server, cfg Config) (*routev3.VirtualHos
 		}
 		routes = append(routes, route)
 	}
-	return &routev3.VirtualHost{Name: host, Domains: domains(host), Routes: append(routes, unknownRoute())}, nil
+	unknown, err := unknownRoute()
+	if err != nil {
+		return nil, err
+	}
+	return &routev3.VirtualHost{Name: host, Domains: domains(host), Routes: append(routes, unknown)}, nil
 }
 
 // bySpecificity orders exact paths before prefixes and longer before shorter.
@@ -127,11 +135,7 @@ func apiRoutes(cfg Config) ([]*routev3.Route, error) {
 // filters don't run again for a second attempt, so a write would be executed
 // twice under one decision.
 func serverRoute(server Server, cfg Config) (*routev3.Route, error) {
-	named, err := pack(&extauthzv3.ExtAuthzPerRoute{
-		Override: &extauthzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: &extauthzv3.CheckSettings{
-			ContextExtensions: map[string]string{extauthz.ServerExtension: server.Name},
-		}},
-	})
+	named, err := leadsTo(server.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -156,13 +160,28 @@ func serverRoute(server Server, cfg Config) (*routev3.Route, error) {
 		Match:                  match,
 		Action:                 &routev3.Route_Route{Route: action},
 		RequestHeadersToRemove: clientCredentials,
-		TypedPerFilterConfig:   map[string]*anypb.Any{extAuthzFilter: named},
+		TypedPerFilterConfig:   named,
 	}, nil
+}
+
+// leadsTo tells Check which server a route leads to: a decision for another one,
+// by a configuration that this Envoy doesn't have, is refused there.
+func leadsTo(server string) (map[string]*anypb.Any, error) {
+	named, err := pack(&extauthzv3.ExtAuthzPerRoute{
+		Override: &extauthzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: &extauthzv3.CheckSettings{
+			ContextExtensions: map[string]string{extauthz.ServerExtension: server},
+		}},
+	})
+	return map[string]*anypb.Any{extAuthzFilter: named}, err
 }
 
 // unknownRoute exists so that Check sees what leads nowhere: without any route
 // Envoy would answer 404 before its filters.
-func unknownRoute() *routev3.Route {
+func unknownRoute() (*routev3.Route, error) {
+	nowhere, err := leadsTo(extauthz.NoServer)
+	if err != nil {
+		return nil, err
+	}
 	return &routev3.Route{
 		Name:  "unknown",
 		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
@@ -172,7 +191,8 @@ func unknownRoute() *routev3.Route {
 				InlineString: "no such route\n",
 			}},
 		}},
-	}
+		TypedPerFilterConfig: nowhere,
+	}, nil
 }
 
 // pathPrefix matches a path and what lies below it, in whole segments.

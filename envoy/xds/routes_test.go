@@ -109,16 +109,16 @@ func TestRoutesNameTheirServer(t *testing.T) {
 		{"SHOP.example", "/mcp", "shop", "SHOP.example"},
 		{"shop.example.", "/mcp", "shop", "shop.example"},
 		{"shop.example:8443", "/mcp", "port", "shop.example:8443"},
-		{"shop.example:8443", "/other", "", ""},
+		{"shop.example:8443", "/other", extauthz.NoServer, ""},
 		{"shop.example", "/v2", "shop-v2", "v2.internal"},
 		{"shop.example", "/v2/cars", "shop-v2", "v2.internal"},
 		{"shop.example", "/v22", "shop-api", "shop.example"},
 		{"shop.example", "/mcp/", "shop-api", "shop.example"},
 		{"[2001:db8::1]:80", "/mcp", "v6", "[2001:db8::1]:80"},
 		{"other.example", "/mcp", "any", "other.example"},
-		{"other.example", "/mcp/", "", ""},
-		{"other.example", "/MCP", "", ""},
-		{"other.example", "/", "", ""},
+		{"other.example", "/mcp/", extauthz.NoServer, ""},
+		{"other.example", "/MCP", extauthz.NoServer, ""},
+		{"other.example", "/", extauthz.NoServer, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.host+test.path, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestRoutesNameTheirServer(t *testing.T) {
 				t.Errorf("the route leads to %q, want %q", server, test.server)
 			}
 			arrived := m.upstream.requests()
-			if test.server == "" {
+			if test.server == extauthz.NoServer {
 				if got.status != http.StatusNotFound || len(arrived) != 0 {
 					t.Errorf("no server: status %d, %d requests upstream", got.status, len(arrived))
 				}
