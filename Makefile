@@ -21,10 +21,12 @@ build: ## build bin/sallyport
 tools: ## install what demo and test need into .tools
 	tools/install-envoy
 	tools/install-node
+	tools/install-redis
 
 .PHONY: demo
 demo: build ## run the whole path on loopback: a tour, then URLs to try
 	tools/install-envoy
+	tools/install-redis
 	bin/sallyport demo $(DEMO)
 
 .PHONY: test
