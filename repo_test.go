@@ -32,6 +32,12 @@ var imports = map[string][]string{
 	"envoy/xds":      {"envoy/extauthz"}, // for the names that both sides of the wire must agree on
 
 	"authz": {"authz/...", "idempotency"},
+
+	"idempotency/storetest": {"idempotency"},
+
+	"authz/catalogue": {"internal/strictyaml"},
+	"authz/identity":  {"internal/strictyaml"},
+	"settings":        {"internal/strictyaml"},
 }
 
 // libraries says where a library may be imported, outside tests, so that it can
@@ -48,7 +54,7 @@ var libraries = map[string][]string{
 	"github.com/golang-jwt/...":                         {"authz/identity", "internal/devissuer"},
 	"github.com/sallyport/sallyport/internal/testenv":   {"cmd/sallyport", "bench"},
 	"github.com/sallyport/sallyport/internal/devissuer": {"cmd/sallyport", "bench"},
-	"testing": {},
+	"testing": {"idempotency/storetest"},
 }
 
 type goPackage struct {

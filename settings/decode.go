@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sallyport/sallyport/internal/strictyaml"
 )
 
 // Limits of a file. Aliases count as what they stand for, so that a small file
@@ -242,18 +244,11 @@ func orFile(path string) string {
 // readTree parses the bytes into the root of one document. Nil without a
 // problem: the file is empty.
 func readTree(data []byte) (root *yaml.Node, line int, err error) {
-	// The parser panics on what it takes for its own mistakes; for us that is
-	// a file that can't be read.
-	defer func() {
-		if p := recover(); p != nil {
-			root, line, err = nil, 0, fmt.Errorf("is not valid YAML: %v", p)
-		}
-	}()
 	if len(data) > maxBytes {
 		return nil, 0, fmt.Errorf("is larger than %d bytes: shorten it", maxBytes)
 	}
 	if line, what := strangeCharacter(data); line > 0 {
 		return nil, line, fmt.Errorf("holds %s: remove it", what)
 	}
-	return parseDocument(data)
+	return strictyaml.Parse(data)
 }

@@ -4,63 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"go.yaml.in/yaml/v3"
 )
-
-// parseDocument reads exactly one YAML document.
-func parseDocument(data []byte) (*yaml.Node, int, error) {
-	reader := yaml.NewDecoder(bytes.NewReader(data))
-	var document, more yaml.Node
-	switch err := reader.Decode(&document); {
-	case errors.Is(err, io.EOF):
-		return nil, 0, nil
-	case err != nil:
-		line, message := placeSyntaxError(err, data)
-		return nil, line, fmt.Errorf("is not valid YAML: %s", message)
-	}
-	switch err := reader.Decode(&more); {
-	case errors.Is(err, io.EOF):
-	case err != nil:
-		line, message := placeSyntaxError(err, data)
-		return nil, line, fmt.Errorf("is not valid YAML: %s", message)
-	default:
-		return nil, more.Line, errors.New("a second document begins here: a configuration is one document")
-	}
-	return document.Content[0], document.Content[0].Line, nil
-}
-
-// placeSyntaxError takes the line out of "yaml: line 3: did not find …", and
-// mends it: the parser counts from 0, where the scanner counts from 1, and both
-// leave out the first line.
-func placeSyntaxError(err error, data []byte) (int, string) {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 1
-	if rest, ok := strings.CutPrefix(message, "line "); ok {
-		if digits, rest, ok := strings.Cut(rest, ": "); ok {
-			if n, err := strconv.Atoi(digits); err == nil {
-				line, message = n, rest
-				if strings.HasPrefix(message, "did not find expected") {
-					line++
-				}
-			}
-		}
-	}
-	line = min(line, 1+bytes.Count(data, []byte("\n"))) // the end counts as a line of its own
-	if rest, ok := strings.CutPrefix(message, "unknown anchor '"); ok {
-		name, _, _ := strings.Cut(rest, "'")
-		before, _, _ := bytes.Cut(data, []byte("*"+name))
-		line = 1 + bytes.Count(before, []byte("\n"))
-	}
-	return line, message
-}
 
 // strangeCharacter finds the first character that has no place in a file that
 // people read and review: it could end up in headers and logs, make a line look

@@ -151,7 +151,7 @@ func TestLimits(t *testing.T) {
 		{"parentheses", entry("conditions: [{message: m, expression: " + strings.Repeat("(", 300) + "}]"), "expression: expression recursion limit exceeded: 250"},
 		{"schema", entry("input_schema: {type: object, description: " + strings.Repeat("x", maxSchema) + "}"), "input_schema has 262178 bytes, at most 262144 are allowed"},
 		{"schema depth", entry("input_schema: " + strings.Repeat("{not: ", maxSchemaDepth+1) + strings.Repeat("}", maxSchemaDepth+1)), "input_schema is nested in more than 64 levels"},
-		{"YAML depth", "version: 1\ntools: " + strings.Repeat("[", 20_000), "not YAML: exceeded max depth of 10000"},
+		{"YAML depth", "version: 1\ntools: " + strings.Repeat("[", 20_000), "is not valid YAML: exceeded max depth of 10000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

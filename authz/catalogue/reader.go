@@ -1,10 +1,7 @@
 package catalogue
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -12,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sallyport/sallyport/internal/strictyaml"
 )
 
 // reader turns the nodes of one YAML file into Go values and reports whatever is
@@ -29,42 +28,14 @@ func (r *reader) fail(n *yaml.Node, format string, args ...any) {
 
 // document parses a file with exactly one YAML document; nil after a problem.
 func (r *reader) document(data []byte) *yaml.Node {
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var doc, next yaml.Node
-	switch err := decoder.Decode(&doc); {
-	case errors.Is(err, io.EOF):
-		r.problems.add(r.file, 0, "is empty")
-		return nil
+	root, line, err := strictyaml.Parse(data)
+	switch {
 	case err != nil:
-		r.syntaxError(err)
-		return nil
-	}
-	switch err := decoder.Decode(&next); {
-	case err == nil:
-		r.fail(&next, "a second document is not allowed")
-		return nil
-	case !errors.Is(err, io.EOF):
-		r.syntaxError(err)
-		return nil
-	}
-	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
+		r.problems.add(r.file, line, "%v", err)
+	case root == nil:
 		r.problems.add(r.file, 0, "is empty")
-		return nil
 	}
-	return doc.Content[0]
-}
-
-// syntaxError takes the line out of the parser's "yaml: line 3: …".
-func (r *reader) syntaxError(err error) {
-	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		if number, message, ok := strings.Cut(rest, ": "); ok {
-			if n, err := strconv.Atoi(number); err == nil {
-				line, text = n, message
-			}
-		}
-	}
-	r.problems.add(r.file, line, "not YAML: %s", text)
+	return root
 }
 
 // mapping hands each value of a mapping to the function of its key. A key

@@ -1,16 +1,14 @@
 package identity
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sallyport/sallyport/internal/strictyaml"
 )
 
 // Bounds of the file.
@@ -43,9 +41,13 @@ func parseRevocations(data []byte) (map[revoked]revocation, []error) {
 		r.fail(1, "the file has more than %d bytes", maxRevocationBytes)
 		return nil, r.errs
 	}
-	root, line, err := parseYAML(data)
-	if err != nil {
+	root, line, err := strictyaml.Parse(data)
+	switch {
+	case err != nil:
 		r.fail(line, "%w", err)
+		return nil, r.errs
+	case root == nil:
+		r.fail(1, "the file is empty; write version: 1 and revocations: []")
 		return nil, r.errs
 	}
 	members := r.mapping(root, "the file", "version", "revocations")
@@ -64,38 +66,6 @@ func parseRevocations(data []byte) (map[revoked]revocation, []error) {
 		}
 	}
 	return r.list, r.errs
-}
-
-// parseYAML returns the root of the one document, or the line of a mistake.
-// JSON is YAML too.
-func parseYAML(data []byte) (root *yaml.Node, line int, err error) {
-	// The parser panics where it meets a mistake of its own.
-	defer func() {
-		if p := recover(); p != nil {
-			root, line, err = nil, 1, errors.New("not YAML or JSON")
-		}
-	}()
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var document, second yaml.Node
-	switch err := decoder.Decode(&document); {
-	case errors.Is(err, io.EOF):
-		return nil, 1, errors.New("the file is empty; write version: 1 and revocations: []")
-	case err != nil:
-		text := strings.TrimPrefix(err.Error(), "yaml: ")
-		line := 1
-		if rest, ok := strings.CutPrefix(text, "line "); ok {
-			if number, message, ok := strings.Cut(rest, ": "); ok {
-				if n, err := strconv.Atoi(number); err == nil {
-					line, text = n, message
-				}
-			}
-		}
-		return nil, line, fmt.Errorf("not YAML or JSON: %s", text)
-	}
-	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return nil, max(1, second.Line), errors.New("something follows the document")
-	}
-	return document.Content[0], 0, nil
 }
 
 // mapping returns the values of a mapping by key. A key that is not one of the

@@ -88,9 +88,9 @@ func TestRevoked(t *testing.T) {
 			{"session, at its end", noon().Add(30 * time.Minute), identity.Principal{Issuer: "corp", SessionID: "s1", IssuedAt: before}, ""},
 		} {
 			c.nanos.Store(tc.now.UnixNano())
-			detail, revoked := l.Revoked(&tc.principal)
-			if revoked != (tc.want != "") || !strings.Contains(detail, tc.want) {
-				t.Errorf("%s, %s: %v %q, want %q", format, tc.name, revoked, detail, tc.want)
+			cause, detail := l.Revoked(&tc.principal)
+			if (cause == identity.TokenRevoked) != (tc.want != "") || !strings.Contains(detail, tc.want) {
+				t.Errorf("%s, %s: %q %q, want %q", format, tc.name, cause, detail, tc.want)
 			}
 		}
 	}
@@ -122,10 +122,10 @@ func TestRevocationFileMistakes(t *testing.T) {
 		{"the same twice", head + "  - {issuer: a, subject: s}\n  - {issuer: a, subject: s}\n", ":4: this subject is already revoked in line 3"},
 		{"a date", head + "  - {issuer: a, subject: s, until: 2026-03-01}\n", ":3: until must be a time like"},
 		{"no zone", head + "  - {issuer: a, subject: s, issued_before: '2026-03-01T12:00:00'}\n", ":3: issued_before must be a time like"},
-		{"not YAML", head + "  - {issuer: a\n", "not YAML or JSON"},
-		{"not YAML, with its line", "version: 1\nrevocations: []\n\tx: 1\n", ":3: not YAML or JSON"},
-		{"two documents", "version: 1\nrevocations: []\n---\nversion: 1\n", "something follows the document"},
-		{"JSON with a tail", `{"version":1,"revocations":[]} {}`, "something follows the document"},
+		{"not YAML", head + "  - {issuer: a\n", ":3: is not valid YAML"},
+		{"not YAML, with its line", "version: 1\nrevocations: []\n\tx: 1\n", ":3: is not valid YAML"},
+		{"two documents", "version: 1\nrevocations: []\n---\nversion: 1\n", ":3: a second document begins here"},
+		{"JSON with a tail", `{"version":1,"revocations":[]} {}`, ":1: is not valid YAML"},
 		{"too large", strings.Repeat("#", 9<<20), ":1: the file has more than"},
 		{"too many", head + strings.Repeat("  - {}\n", 50_001), ":3: there are more than 50000 revocations"},
 	} {
@@ -154,7 +154,7 @@ func TestReloadFile(t *testing.T) {
 	}
 	revoked := func() (got []string) {
 		for _, s := range []string{"s", "t"} {
-			if _, yes := l.Revoked(&identity.Principal{Issuer: "a", Subject: s}); yes {
+			if cause, _ := l.Revoked(&identity.Principal{Issuer: "a", Subject: s}); cause != "" {
 				got = append(got, s)
 			}
 		}
@@ -204,7 +204,7 @@ func TestRevokedDuringReload(t *testing.T) {
 	for range 4 {
 		group.Go(func() {
 			for range 50 {
-				if _, yes := l.Revoked(&identity.Principal{Issuer: "corp", TokenID: "t1"}); !yes {
+				if cause, _ := l.Revoked(&identity.Principal{Issuer: "corp", TokenID: "t1"}); cause == "" {
 					t.Error("not revoked while the list was read again")
 				}
 				if err := l.ReloadFile(path); err != nil {
