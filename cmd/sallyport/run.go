@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/settings"
 )
 
@@ -46,7 +47,7 @@ Start with:
 		newEnvoyCommand(),
 		newCatalogueCommand(),
 		newDemoCommand(),
-		newConfigCommand(),
+		newExampleCommand(),
 	)
 	return root
 }
@@ -78,14 +79,20 @@ func loadSettings(cmd *cobra.Command) (*settings.Loaded, error) {
 	return settings.Load(file, os.Environ())
 }
 
-// newConfigCommand prints the commented example configuration.
-func newConfigCommand() *cobra.Command {
+func newExampleCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "example",
-		Short: "Print a commented example of the configuration file",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := cmd.OutOrStdout().Write(settings.Example)
+		Use:   "example [configuration|catalogue]",
+		Short: "Print a commented example of the configuration or of the catalogue of tools",
+		Long: `Example prints a commented example that shows every key: of the configuration, or
+of the catalogue of tools that the configuration names.`,
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"configuration", "catalogue"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text := settings.Example
+			if len(args) == 1 && args[0] == "catalogue" {
+				text = catalogue.Example
+			}
+			_, err := cmd.OutOrStdout().Write(text)
 			return err
 		},
 	}

@@ -59,7 +59,7 @@ func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replay
 			Strict:     authz.Rate(cfg.Tools.Tiers.Strict),
 		},
 		Shadow: catalogue.Shadow{Policies: cfg.Tools.Shadow.Policies, Until: cfg.Tools.Shadow.Until},
-		Privileged: authz.Privileged{
+		Elevation: authz.ElevationRule{
 			Enabled: cfg.PIM.Enabled, URL: cfg.PIM.ElevationURL, Longest: cfg.PIM.ElevationDuration,
 		},
 		ClockSkew: cfg.Authentication.ClockSkew,

@@ -34,7 +34,7 @@ func refused(row *authz.Reason, server *authz.Server) *authz.Decision {
 		Tool:      &catalogue.Tool{Name: "refund", StepUp: catalogue.StepUp{ACRValues: []string{"gold", "phr"}, MaxAge: 5 * time.Minute}},
 		Operation: &operation.Operation{Kind: operation.MCP, Method: "tools/call", RPCID: "7", ProtocolVersion: "2025-11-25"},
 		Scopes:    []string{"mcp", "refunds.write"},
-		Privilege: &authz.Privilege{URL: "https://dealer.example/elevate", Duration: time.Hour},
+		Elevation: &authz.ElevationHint{URL: "https://dealer.example/elevate", Duration: time.Hour},
 	}
 }
 

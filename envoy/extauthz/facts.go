@@ -28,10 +28,10 @@ func facts(d *authz.Decision) map[string]any {
 	if d.Refused != nil && d.Refused.Cause == operation.CauseUnsupportedVersion {
 		more["supported"], more["requested"] = d.Refused.Supported, d.Refused.Requested
 	}
-	if d.Privilege != nil {
+	if d.Elevation != nil {
 		more["elevation_required"] = true
-		more["elevation_url"] = d.Privilege.URL
-		more["elevation_duration_seconds"] = int(d.Privilege.Duration.Seconds())
+		more["elevation_url"] = d.Elevation.URL
+		more["elevation_duration_seconds"] = int(d.Elevation.Duration.Seconds())
 	}
 	return more
 }
