@@ -24,16 +24,16 @@ type Config struct {
 	// Tiers are the rates that the tools' tiers stand for.
 	Tiers Tiers
 	// Shadow are the policies that only record, for all tools.
-	Shadow     catalogue.Shadow
-	Privileged Privileged
+	Shadow    catalogue.Shadow
+	Elevation ElevationRule
 	// Idempotency says how keys are treated.
 	Idempotency Idempotency
 	// ClockSkew is allowed for every claim that carries a time; at most 60 s.
 	ClockSkew time.Duration
 }
 
-// Privileged says how tools of risk privileged can be called.
-type Privileged struct {
+// ElevationRule says how tools of risk privileged can be called.
+type ElevationRule struct {
 	Enabled bool          // false: privileged tools are refused, whatever the token claims
 	URL     string        // told to callers without an elevation; a path is one of the server's origin
 	Longest time.Duration // an elevation lasts this long, or less if its claim says so
@@ -84,7 +84,7 @@ type Limiter interface {
 
 // Engine decides requests. It is safe for concurrent use.
 type Engine struct {
-	current atomic.Pointer[Snapshot]
+	current  atomic.Pointer[Snapshot]
 	limiter  Limiter
 	sessions Sessions
 	journal  Journal

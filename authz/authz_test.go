@@ -160,7 +160,7 @@ func TestPrivilegedSwitchedOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config
-	cfg.Privileged.Enabled = false
+	cfg.Elevation.Enabled = false
 	w.use(t, cfg)
 	elevated := func(o *devissuer.TokenOptions) { o.ElevatedAt = time.Now() }
 	d := w.Decide(t.Context(), call(w.token(t, "mcp", elevated), "refund_payment", "{}"))

@@ -44,14 +44,14 @@ type Decision struct {
 	RPCID     string               // JSON text of the JSON-RPC id, as far as it could be read
 	Scopes    []string             // all scopes the operation needs, for the challenge
 	RetryIn   time.Duration        // when a refused request may be tried again; 0: not said
-	Privilege *Privilege           // what the elevation policy wants; nil otherwise
+	Elevation *ElevationHint       // what the elevation policy wants; nil otherwise
 	Claim     *Claim               // the key that the exchange has to claim; nil: none
 	Lease     time.Duration        // how long what the exchange takes holds without a renewal
 	Fault     string               // what went wrong on our side, for the log; never for the caller
 }
 
-// Privilege is what a caller without elevation is told.
-type Privilege struct {
+// ElevationHint is what a caller without elevation is told.
+type ElevationHint struct {
 	URL      string        // where elevation is asked for
 	Duration time.Duration // how long one would last
 }

@@ -106,8 +106,8 @@ func hasQueryToken(path string) bool {
 }
 
 func checkRevocation(_ context.Context, ev *evaluation) bool {
-	if detail, revoked := ev.snapshot.Revocations.Revoked(ev.decision.Principal); revoked {
-		ev.decision.deny("revocation", "revoked", detail)
+	if cause, detail := ev.snapshot.Revocations.Revoked(ev.decision.Principal); cause != "" {
+		ev.decision.deny("revocation", cause, detail)
 		return false
 	}
 	return true
@@ -271,7 +271,7 @@ func checkStepUp(_ context.Context, ev *evaluation) bool {
 // checkElevation wants a time-bound elevation for privileged tools. This
 // version knows one source: the claim of an issuer that is trusted to elevate.
 func checkElevation(_ context.Context, ev *evaluation) bool {
-	d, rule := ev.decision, &ev.snapshot.Privileged
+	d, rule := ev.decision, &ev.snapshot.Elevation
 	if d.Tool == nil || !d.Tool.RequiresElevation {
 		return true
 	}
@@ -289,8 +289,8 @@ func checkElevation(_ context.Context, ev *evaluation) bool {
 			return true
 		}
 	}
-	d.Privilege = &Privilege{URL: d.Server.onOrigin(rule.URL), Duration: rule.Longest}
-	d.deny("elevation", "required", fmt.Sprintf("Tool %s is privileged. Ask for elevation at %s, then call again.", d.Tool.Name, d.Privilege.URL))
+	d.Elevation = &ElevationHint{URL: d.Server.onOrigin(rule.URL), Duration: rule.Longest}
+	d.deny("elevation", "required", fmt.Sprintf("Tool %s is privileged. Ask for elevation at %s, then call again.", d.Tool.Name, d.Elevation.URL))
 	return false
 }
 

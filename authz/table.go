@@ -38,6 +38,7 @@ var table = [...]Reason{
 	{Code: "authentication.store_unavailable", Status: http.StatusServiceUnavailable, Transient: true, Title: "The store that detects replayed proofs is not available."},
 
 	{Code: "revocation.revoked", Status: http.StatusUnauthorized, Challenge: InvalidToken, Title: "The access token, its subject, client or session is revoked."},
+	{Code: "revocation.unavailable", Status: http.StatusServiceUnavailable, Transient: true, Title: "What is revoked now is not known."},
 
 	{Code: "operation.route_unknown", Status: http.StatusNotFound, RPC: rpcInvalidRequest, Title: "Nothing is served at this path."},
 	{Code: "operation.method_not_allowed", Status: http.StatusMethodNotAllowed, RPC: rpcInvalidRequest, Title: "The HTTP method is not possible here."},

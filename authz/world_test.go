@@ -115,7 +115,7 @@ func newWorld(t testing.TB) *world {
 		Verifier:    verifier,
 		Revocations: identity.NewRevocationList(time.Now),
 		Tiers:       authz.DefaultTiers(),
-		Privileged:  authz.Privileged{Enabled: true, URL: "https://dealer.example/api/auth/elevate", Longest: time.Hour},
+		Elevation:   authz.ElevationRule{Enabled: true, URL: "https://dealer.example/api/auth/elevate", Longest: time.Hour},
 		ClockSkew:   30 * time.Second,
 	}
 	limiter, err := authz.NewMemoryLimiter(1000)

@@ -11,13 +11,30 @@ import (
 	"time"
 )
 
-// RevocationList says which tokens are refused although they are valid. It is
-// empty until ReloadFile. Lookups take no lock and allocate nothing; it is safe
-// for concurrent use.
+// RevocationList says which tokens are refused although they are valid: what a
+// file lists (ReloadFile) and what a feed does (RedisRevocations.Follow), where
+// there is one. It is empty at first. Lookups take no lock and allocate nothing;
+// it is safe for concurrent use.
 type RevocationList struct {
 	now     func() time.Time
-	current atomic.Pointer[map[revoked]revocation]
+	current atomic.Pointer[map[revoked]revocation] // of the file
+	feed    atomic.Pointer[revocationFeed]         // nil: none is followed
 }
+
+// revocationFeed is what a feed said when it was last read. It is immutable.
+type revocationFeed struct {
+	list map[revoked]revocation
+	read time.Time // when it was asked; zero: it never answered
+}
+
+// feedStale is how old the answer of a feed may not be.
+const feedStale = 2 * time.Second
+
+// The causes of Revoked. Each names a row of the table of reasons.
+const (
+	TokenRevoked     = "revoked"
+	RevocationsStale = "unavailable" // what the feed says now is not known: 503
+)
 
 // revoked is what a revocation names: one claim's value at one issuer.
 type revoked struct {
@@ -36,7 +53,7 @@ const (
 
 // revocation says for which tokens and how long.
 type revocation struct {
-	line         int       // of the file, from 1
+	line         int       // of the file, from 1; 0 in a feed
 	until        time.Time // zero: for good
 	issuedBefore time.Time // zero: whenever the token was issued
 }
@@ -46,13 +63,33 @@ func NewRevocationList(now func() time.Time) *RevocationList {
 	return &RevocationList{now: now}
 }
 
-// Revoked reports whether the list covers the principal, and by what. A revoked
-// subject may not act for another one either (RFC 8693 act.sub).
-func (l *RevocationList) Revoked(p *Principal) (detail string, yes bool) {
-	list := l.current.Load()
-	if list == nil || len(*list) == 0 {
-		return "", false
+// Revoked reports why the principal is refused; the cause is empty if it isn't.
+// A revoked subject may not act for another one either (RFC 8693 act.sub). With
+// a feed that wasn't read for two seconds, everybody is refused.
+func (l *RevocationList) Revoked(p *Principal) (cause, detail string) {
+	if list := l.current.Load(); list != nil && len(*list) > 0 {
+		if detail := covering(*list, p, l.now()); detail != "" {
+			return TokenRevoked, detail
+		}
 	}
+	feed := l.feed.Load()
+	if feed == nil {
+		return "", ""
+	}
+	now := l.now()
+	if len(feed.list) > 0 {
+		if detail := covering(feed.list, p, now); detail != "" {
+			return TokenRevoked, detail
+		}
+	}
+	if feed.read.IsZero() || now.Sub(feed.read) >= feedStale {
+		return RevocationsStale, "Try again in a moment."
+	}
+	return "", ""
+}
+
+// covering says by what a list covers the principal.
+func covering(list map[revoked]revocation, p *Principal, now time.Time) (detail string) {
 	for _, c := range [...]struct{ kind, value, detail string }{
 		{revokedTokenID, p.TokenID, "The token itself is revoked."},
 		{revokedSubject, p.Subject, "The token's subject is revoked."},
@@ -63,18 +100,18 @@ func (l *RevocationList) Revoked(p *Principal) (detail string, yes bool) {
 		if c.value == "" {
 			continue
 		}
-		r, listed := (*list)[revoked{issuer: p.Issuer, kind: c.kind, value: c.value}]
-		if listed && r.covers(p.IssuedAt, l.now()) {
-			return c.detail, true
+		r, listed := list[revoked{issuer: p.Issuer, kind: c.kind, value: c.value}]
+		if listed && r.covers(p.IssuedAt, now) {
+			return c.detail
 		}
 	}
-	return "", false
+	return ""
 }
 
-// Clear empties the list of the file.
+// Clear forgets what the file said.
 func (l *RevocationList) Clear() { l.current.Store(nil) }
 
-// Issuers lists the names of the issuers that the list speaks of, sorted. A name
+// Issuers lists the names of the issuers that the file speaks of, sorted. A name
 // that isn't configured revokes nothing.
 func (l *RevocationList) Issuers() []string {
 	list := l.current.Load()
@@ -93,7 +130,7 @@ func (r *revocation) covers(issued, now time.Time) bool {
 		(r.issuedBefore.IsZero() || issued.Before(r.issuedBefore))
 }
 
-// ReloadFile replaces the list by that of a file, in YAML or JSON:
+// ReloadFile replaces what the file said by what it says now, in YAML or JSON:
 //
 //	version: 1
 //	revocations:
