@@ -26,10 +26,12 @@ var imports = map[string][]string{
 	"cmd/sallyport": {"..."},
 	"bench":         {"..."},
 
-	"api":            {"internal/problem"},
-	"envoy/extauthz": {"authz/...", "envoy/refusal"},
-	"envoy/refusal":  {"authz", "internal/problem"},
-	"envoy/xds":      {"envoy/extauthz"}, // for the names that both sides of the wire must agree on
+	"api":             {"internal/problem"},
+	"envoy/extauthz":  {"authz/...", "envoy/refusal"},
+	"envoy/extproc":   {"authz", "audit", "idempotency", "envoy/refusal"},
+	"envoy/accesslog": {"audit"},
+	"envoy/refusal":   {"authz", "internal/problem"},
+	"envoy/xds":       {"envoy/extauthz"}, // for the names that both sides of the wire must agree on
 
 	"authz": {"authz/...", "idempotency"},
 

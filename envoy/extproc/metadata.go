@@ -1,0 +1,108 @@
+package extproc
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/sallyport/sallyport/idempotency"
+)
+
+// metadataNamespace is where ext_authz leaves the decision's metadata. A client
+// can't write there.
+const metadataNamespace = "envoy.filters.http.ext_authz"
+
+// metadata is the decision by value (protos/sallyport/decision/v1): nothing of
+// the request is parsed again, and no configuration is looked up.
+type metadata struct {
+	decisionID  string
+	run         bool
+	principalID string
+	server      string
+	tool        string
+	rpcID       string // empty: a REST call
+	keyed       bool
+	key         idempotency.Key
+	derived     bool // the key is not the client's own
+	fingerprint [32]byte
+	lease       time.Duration
+	ttl         time.Duration
+	retake      bool
+	slotLimit   int
+	bindSession bool
+}
+
+var errNoMetadata = errors.New("no metadata of a decision")
+
+// readMetadata refuses what it doesn't know: a version, a value out of shape.
+func readMetadata(context *corev3.Metadata) (*metadata, error) {
+	s := context.GetFilterMetadata()[metadataNamespace]
+	if s == nil {
+		return nil, errNoMetadata
+	}
+	if v := text(s, "v"); v != "1" {
+		return nil, fmt.Errorf("metadata version %q", v)
+	}
+	m := &metadata{
+		decisionID:  text(s, "decision_id"),
+		run:         text(s, "exchange") == "run",
+		principalID: text(s, "principal_id"),
+		server:      text(s, "server"),
+		tool:        text(s, "tool"),
+		rpcID:       text(s, "rpc_id_json"),
+		derived:     text(s, "key_source") == "derived",
+		retake:      text(s, "on_unknown") == "forward",
+		bindSession: text(s, "bind_session") == "true",
+	}
+	if m.decisionID == "" {
+		return nil, errors.New("metadata without decision_id")
+	}
+	var errs [6]error
+	m.keyed, errs[0] = digest(s, "key_hash", (*[32]byte)(&m.key))
+	_, errs[1] = digest(s, "fingerprint", &m.fingerprint)
+	m.lease, errs[2] = milliseconds(s, "lease_ms")
+	m.ttl, errs[3] = milliseconds(s, "key_ttl_ms")
+	m.slotLimit, errs[4] = number(s, "slot_limit")
+	if m.keyed && (m.lease <= 0 || m.ttl <= m.lease) {
+		errs[5] = fmt.Errorf("lease_ms %v and key_ttl_ms %v don't fit a claim", m.lease, m.ttl)
+	}
+	return m, errors.Join(errs[:]...)
+}
+
+func text(s *structpb.Struct, name string) string { return s.GetFields()[name].GetStringValue() }
+
+func digest(s *structpb.Struct, name string, out *[32]byte) (present bool, err error) {
+	value := text(s, name)
+	if value == "" {
+		return false, nil
+	}
+	if len(value) != 2*len(out) {
+		return false, fmt.Errorf("%s is no SHA-256 in hex", name)
+	}
+	if _, err := hex.Decode(out[:], []byte(value)); err != nil {
+		return false, fmt.Errorf("%s: %w", name, err)
+	}
+	return true, nil
+}
+
+func milliseconds(s *structpb.Struct, name string) (time.Duration, error) {
+	n, err := number(s, name)
+	return time.Duration(n) * time.Millisecond, err
+}
+
+func number(s *structpb.Struct, name string) (int, error) {
+	value := text(s, name)
+	if value == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(value, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return int(n), nil
+}

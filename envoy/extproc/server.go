@@ -1,0 +1,121 @@
+// Package extproc processes exchanges for Envoy's ext_proc filter
+// (envoy.service.ext_proc.v3.ExternalProcessor): it claims keys before a request
+// goes on, keeps or repeats responses, and records outcomes.
+package extproc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/idempotency"
+)
+
+// Config bounds an exchange.
+type Config struct {
+	// MaxKept is the largest response that is kept for replays, in bytes. Of a
+	// larger one it is only remembered that the request was executed.
+	MaxKept int
+	// StoreTimeout bounds each call of a store. A response is held back for at
+	// most as long.
+	StoreTimeout time.Duration
+}
+
+// Journal takes the record of an outcome; see authz.Journal.
+type Journal interface {
+	Append(record []byte) error
+}
+
+// Sessions remembers who opened an MCP session.
+type Sessions interface {
+	// Bind makes the session the principal's, for the life of the session.
+	Bind(ctx context.Context, server, session, principal string) error
+}
+
+// Server is the ext_proc service.
+type Server struct {
+	cfg      Config
+	claims   idempotency.Store
+	slots    authz.Slots
+	sessions Sessions
+	journal  Journal
+	metrics  *Metrics
+	log      *slog.Logger
+	now      func() time.Time
+
+	background sync.WaitGroup // writes that are tried again
+	retrying   atomic.Int64   // how many
+	closing    chan struct{}
+}
+
+// NewServer returns the service.
+func NewServer(cfg Config, claims idempotency.Store, slots authz.Slots, sessions Sessions, journal Journal, metrics *Metrics, log *slog.Logger, now func() time.Time) *Server {
+	return &Server{
+		cfg: cfg, claims: claims, slots: slots, sessions: sessions, journal: journal,
+		metrics: metrics, log: log, now: now, closing: make(chan struct{}),
+	}
+}
+
+// Close gives up what is tried again in the background. Call it once, after the
+// last stream has ended.
+func (s *Server) Close() {
+	close(s.closing)
+	s.background.Wait()
+}
+
+// Register adds the service to a gRPC server.
+func (s *Server) Register(registrar grpc.ServiceRegistrar) {
+	extprocv3.RegisterExternalProcessorServer(registrar, s)
+}
+
+// errUnfinished ends a stream that had no last answer. It must never end with
+// nil then: Envoy takes a clean end for "the rest is none of my business" and
+// sends the request on, unprocessed (seen with failure_mode_allow: false).
+var errUnfinished = status.Error(codes.Aborted, "the exchange is not finished")
+
+// Process is the story of one exchange: each message is answered once, in order.
+func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) (err error) {
+	x := &exchange{server: s, ctx: stream.Context(), started: s.now()}
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.ErrorContext(x.ctx, "exchange failed", "panic", p, "decision_id", x.decisionID())
+			err = status.Error(codes.Internal, "the exchange failed")
+		}
+		x.close()
+		if err == nil && !x.finished {
+			err = errUnfinished
+		}
+	}()
+	for {
+		request, err := stream.Recv()
+		if err != nil {
+			return ended(err)
+		}
+		response, err := x.handle(request)
+		if err != nil {
+			s.log.ErrorContext(x.ctx, "exchange refused", "error", err, "decision_id", x.decisionID())
+			return err
+		}
+		if err := stream.Send(response); err != nil {
+			return ended(err)
+		}
+	}
+}
+
+// ended is how a stream ends when Envoy ends it.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
+		return nil
+	}
+	return err
+}
