@@ -3,13 +3,16 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestAppend(t *testing.T) {
@@ -114,4 +117,69 @@ func TestFullDisk(t *testing.T) {
 	if got := records(t, name); strings.Join(got, " ") != strings.Join(confirmed, " ") || len(confirmed) != 4 {
 		t.Errorf("confirmed %v, can be read %v", confirmed, got)
 	}
+}
+
+func TestReopen(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "decisions.jsonl")
+	log, err := OpenLog(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	write := func(id string) {
+		t.Helper()
+		if err := log.Append(fmt.Appendf(nil, "{\"id\":%q}\n", id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("before")
+	if err := os.Rename(name, name+".1"); err != nil {
+		t.Fatal(err)
+	}
+	write("between")
+	if err := log.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	write("after")
+	if got := strings.Join(records(t, name+".1"), " "); got != "before between" {
+		t.Errorf("the old file has %s", got)
+	}
+	if got := strings.Join(records(t, name), " "); got != "after" {
+		t.Errorf("the new file has %s", got)
+	}
+}
+
+// TestStuckReader: a pipe that nobody reads fails records in time, and says so.
+func TestStuckReader(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(name, os.O_RDWR, 0) // keeps the pipe open
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := OpenLog(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := bytes.Repeat([]byte("x"), 1<<20) // more than a pipe holds
+	first := make(chan error, 1)
+	go func() { first <- log.Append(full) }()
+	for log.Healthy() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := log.Append([]byte("{}\n")); !errors.Is(err, errStuck) {
+		t.Errorf("got %v", err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, reader) }()
+	if err := <-first; err != nil || !log.Healthy() {
+		t.Errorf("it didn't recover: %v, healthy %v", err, log.Healthy())
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	_ = reader.Close()
 }

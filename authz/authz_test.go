@@ -38,6 +38,7 @@ func TestDecide(t *testing.T) {
 		{"no token", change(call("", "search_vehicles", "{}"), func(r *authz.Request) { r.Headers = r.Headers[1:] }), "authentication.missing"},
 		{"token for another server", call(w.token(t, "mcp vehicles.read", func(o *devissuer.TokenOptions) { o.Audience = []string{restURL} }), "search_vehicles", "{}"), "authentication.audience"},
 		{"token in the query", change(call(w.token(t, "mcp"), "search_vehicles", "{}"), func(r *authz.Request) { r.Path = "/mcp?access_token=x" }), "authentication.ambiguous"},
+		{"token in the query, spelled otherwise", change(call(w.token(t, "mcp"), "search_vehicles", "{}"), func(r *authz.Request) { r.Path = "/mcp?x=1&access%5ftoken=x" }), "authentication.ambiguous"},
 		{"unlisted tool", call(w.token(t, "mcp"), "drop_tables", "{}"), "operation.unknown_tool"},
 		{"unlisted method", change(call(w.token(t, "mcp"), "x", "{}"), body(`{"jsonrpc":"2.0","id":1,"method":"resources/list"}`)), "operation.unknown_method"},
 		{"cut body", change(call(w.token(t, "mcp"), "search_vehicles", "{}"), func(r *authz.Request) { r.BodyTruncated = true }), "operation.body_truncated"},
@@ -110,6 +111,28 @@ func TestRecord(t *testing.T) {
 	}
 	if text := string(w.journal.records[0]); strings.Contains(text, "Swift") || strings.Contains(text, "Bearer") {
 		t.Errorf("the record holds arguments or a token: %s", text)
+	}
+}
+
+// TestRecordKeepsNoTokens: what a caller sends in the place of a name isn't kept.
+func TestRecordKeepsNoTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	token := w.token(t, "mcp vehicles.read")
+	for _, req := range []*authz.Request{
+		call(token, token, "{}"),
+		call(token, "search_vehicles", `{"`+token+`":1}`),
+		change(call(token, "x", "{}"), body(`{"jsonrpc":"2.0","id":1,"method":"`+token+`"}`)),
+		change(call(token, "x", "{}"), func(r *authz.Request) { r.Headers[1].Value = token }),
+	} {
+		if d := w.Decide(t.Context(), req); d.Allow {
+			t.Errorf("allowed: %s", req.Body)
+		}
+	}
+	for _, record := range w.journal.records {
+		if strings.Contains(string(record), token[:40]) {
+			t.Errorf("the token is in the record %s", record)
+		}
 	}
 }
 

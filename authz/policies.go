@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,7 +99,11 @@ func hasQueryToken(path string) bool {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
-		if name, _, _ := strings.Cut(pair, "="); name == "access_token" {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.IndexByte(name, '%') >= 0 {
+			name, _ = url.QueryUnescape(name) // a broken escape is none of this name
+		}
+		if name == "access_token" {
 			return true
 		}
 	}

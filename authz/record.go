@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -31,7 +32,9 @@ func appendRecord(b []byte, req *Request, d *Decision) []byte {
 	b = append(b, `","reason":"`...)
 	b = append(b, d.Reason.Code...)
 	b = append(b, '"')
-	b = appendMember(b, "detail", d.Detail)
+	if !strings.HasPrefix(d.Reason.Code, "operation.") && !strings.HasPrefix(d.Reason.Code, "schema.") {
+		b = appendMember(b, "detail", d.Detail) // those two quote what the caller sent
+	}
 	if p := d.Principal; p != nil {
 		b = append(b, `,"principal":{"id":"`...)
 		b = append(b, p.ID...)
@@ -49,14 +52,14 @@ func appendRecord(b []byte, req *Request, d *Decision) []byte {
 	}
 	if op := d.Operation; op != nil {
 		b = appendMember(b, "method", op.Method)
-		b = appendMember(b, "tool", op.Tool)
+		b = appendMember(b, "tool", knownName(op.Tool))
 		b = appendMember(b, "target", op.Target)
 		b = append(b, `,"fingerprint":"`...)
 		b = hex.AppendEncode(b, op.Fingerprint[:])
 		b = append(b, '"')
 	}
 	if d.Refused != nil {
-		b = appendMember(b, "method", d.Refused.Method)
+		b = appendMember(b, "method", knownName(d.Refused.Method))
 	}
 	if d.Tool != nil {
 		b = appendMember(b, "risk", d.Tool.Risk.String())
@@ -71,6 +74,22 @@ func appendRecord(b []byte, req *Request, d *Decision) []byte {
 	b = append(b, `,"latency_us":`...)
 	b = strconv.AppendInt(b, int64(d.Took/time.Microsecond), 10)
 	return append(b, "}\n"...)
+}
+
+// knownName leaves out what can't be the name of a tool or method: a token that
+// was sent as one must not be kept.
+func knownName(s string) string {
+	if len(s) > 64 {
+		return ""
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.', c == '/':
+		default:
+			return ""
+		}
+	}
+	return s
 }
 
 // appendMember leaves empty members out.

@@ -60,11 +60,33 @@ func (r *report) checkServers(cfg *Config) {
 			r.checkREST(path+".rest", s.REST)
 		}
 	}
+	r.checkIsolation(cfg)
 	for i := range cfg.Issuers {
 		name := cfg.Issuers[i].Name
 		used := slices.ContainsFunc(cfg.Servers, func(s Server) bool { return len(s.Issuers) == 0 || slices.Contains(s.Issuers, name) })
 		if name != "" && !used {
 			r.warn(fmt.Sprintf("issuers[%d]", i), "no server accepts the tokens of %q: name it in a server's issuers, or remove it", clip(name))
+		}
+	}
+}
+
+// checkIsolation warns where a token for one server opens another: by an audience
+// that they share, or because an issuer's tokens have none.
+func (r *report) checkIsolation(cfg *Config) {
+	shared := make(map[string]string)
+	for i := range cfg.Servers {
+		s, path := &cfg.Servers[i], fmt.Sprintf("servers[%d]", i)
+		for _, audience := range s.Audiences {
+			if first, ok := shared[audience]; ok && first != path {
+				r.warn(path, "shares the audience %s with %s, so that a token for one opens the other: give them audiences of their own, or required_scopes that differ", clip(audience), first)
+			}
+			shared[audience] = path
+		}
+	}
+	for i := range cfg.Issuers {
+		issuer := &cfg.Issuers[i]
+		if issuer.Preset == "cognito" && issuer.RequireScopePrefix == "" && len(cfg.Servers) > 1 {
+			r.warn(fmt.Sprintf("issuers[%d]", i), "has no require_scope_prefix, and its tokens name no audience: a token for one server opens every server that accepts it; set required_scopes on each")
 		}
 	}
 }

@@ -40,7 +40,7 @@ func (r *report) applyEnvironment(cfg *Config, environ []string) {
 	set := make(map[string]string)
 	for _, entry := range environ {
 		name, text, _ := strings.Cut(entry, "=")
-		if _, again := set[name]; !again && text != "" {
+		if _, again := set[name]; !again && strings.Trim(text, " ,") != "" { // "," would empty a list as silently
 			set[name] = text
 		}
 	}

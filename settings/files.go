@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -120,8 +121,12 @@ func checkFile(kind, path, secretsDir string) error {
 	case "dir":
 		return checkFolder(path)
 	case "output": // the file itself is created
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
+		switch info, err := os.Stat(path); {
+		case err != nil:
+		case info.IsDir():
 			return errors.New("is a folder: name a file")
+		case info.Mode().Type() != 0 && info.Mode().Type() != fs.ModeNamedPipe:
+			return errors.New("is neither a file nor a named pipe: records would get lost")
 		}
 		return checkParent(path)
 	case "secret":

@@ -105,9 +105,11 @@ func (v *Verifier) checkProofClaims(ctx context.Context, c *Credentials, proof *
 	case !present || issued.After(now.Add(v.skew)) || issued.Before(now.Add(-maxProofAge-v.skew)):
 		return refuse(DPoPInvalid, "the proof's iat is not now")
 	}
-	// A proof is refused by its age once it is forgotten here.
+	// A proof is refused by its age once it is forgotten here. The target is no part
+	// of what is remembered: one path has several spellings, and a client makes a
+	// jti for one proof.
 	until := issued.Add(maxProofAge + v.skew + time.Second)
-	_, seen, err := v.replays.Remember(ctx, replayKey("dpop", jkt, origin, path, jti), digest, until)
+	_, seen, err := v.replays.Remember(ctx, replayKey("dpop", jkt, jti), digest, until)
 	switch {
 	case err != nil:
 		return refuse(StoreUnavailable, "the store of used proofs is not available")

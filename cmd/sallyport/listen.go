@@ -25,6 +25,9 @@ func listen(address string) (net.Listener, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("listen on %s: another process already does", address)
 	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("listen on %s: there is a file that is no socket", address)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("replace socket: %w", err)
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -26,7 +28,24 @@ func newOps(gatherer prometheus.Gatherer, ready func() bool) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	return onLoopback(mux)
+}
+
+// onLoopback refuses a Host that isn't this machine's: a web page of somebody
+// else's whose name leads here (DNS rebinding).
+func onLoopback(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		ip := net.ParseIP(strings.Trim(host, "[]"))
+		if _, unix := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); !unix && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(w, "ask by a loopback address", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // keyMetrics shows the key sets to Prometheus. Its series are as many as

@@ -24,6 +24,7 @@ type reloader struct {
 	read        func() (*settings.Loaded, error)
 	metrics     *reloadMetrics
 	log         *slog.Logger
+	reopen      func() error // the decision log, which may have been rotated away
 
 	started *settings.Config      // what the listeners and logs were made from
 	current atomic.Pointer[state] // what the engine was last given; nil before start

@@ -93,9 +93,8 @@ func shutdown(grace time.Duration, grpcServer *grpc.Server, httpServers ...*http
 	}
 	select {
 	case <-stopped:
-	case <-ctx.Done(): // Envoy keeps its connection: nothing is left in it, or too slow
-		grpcServer.Stop()
-		<-stopped
+	case <-ctx.Done(): // what is still running is too slow; it ends with the process
+		go grpcServer.Stop()
 	}
 	return errors.Join(errs...)
 }

@@ -72,6 +72,9 @@ func (r *reloader) watch(ctx context.Context) error {
 			seen = now
 			r.reload(ctx, "file changed")
 		case <-hangup:
+			if err := r.reopen(); err != nil {
+				r.log.ErrorContext(ctx, "decision log not reopened, the old one stays", "error", err)
+			}
 			seen = digestFiles(files)
 			r.reload(ctx, "SIGHUP")
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -21,6 +22,8 @@ const (
 	headerUserID     = "x-sallyport-user-id"
 	headerClientID   = "x-sallyport-client-id"
 	headerTenantID   = "x-sallyport-tenant-id"
+	headerIssuer     = "x-sallyport-issuer"
+	headerActorID    = "x-sallyport-actor-id"
 	headerPrincipal  = "x-sallyport-principal-id"
 	headerScopes     = "x-sallyport-scopes"
 
@@ -62,17 +65,15 @@ func admit(w *writer, req *authz.Request, d *authz.Decision) {
 	p := d.Principal
 	w.header(fieldOKHeaders, headerDecisionID, d.ID)
 	w.header(fieldOKHeaders, headerPrincipal, p.ID)
-	user := p.Subject
-	if user == "" {
-		user = p.Client
-	}
-	w.header(fieldOKHeaders, headerUserID, headerText(user))
-	w.header(fieldOKHeaders, headerClientID, headerText(p.Client))
+	// A machine has no user id, and a user is one only together with the issuer
+	// and tenant; the principal's id stands for all of it.
+	w.header(fieldOKHeaders, headerIssuer, headerText(p.IssuerID))
 	w.header(fieldOKHeaders, headerTenantID, headerText(p.Tenant))
-	w.header(fieldOKHeaders, headerScopes, headerText(strings.Join(p.Scopes, " ")))
-	if d.Tool != nil {
-		w.header(fieldOKHeaders, headerTimeout, strconv.FormatInt(d.Tool.Timeout.Milliseconds(), 10))
-	}
+	w.header(fieldOKHeaders, headerUserID, headerText(p.Subject))
+	w.header(fieldOKHeaders, headerClientID, headerText(p.Client))
+	w.header(fieldOKHeaders, headerActorID, headerText(p.Actor))
+	w.header(fieldOKHeaders, headerScopes, scopesText(p.Scopes))
+	w.header(fieldOKHeaders, headerTimeout, strconv.FormatInt(timeout(d).Milliseconds(), 10))
 	if c := d.Claim; c != nil {
 		// An upstream that deduplicates closes the window that a proxy can't.
 		key := c.ClientKey
@@ -107,10 +108,39 @@ func admit(w *writer, req *authz.Request, d *authz.Decision) {
 
 func isSet(name string) bool {
 	switch name {
-	case headerDecisionID, headerUserID, headerClientID, headerTenantID, headerPrincipal, headerScopes:
+	case headerDecisionID, headerIssuer, headerUserID, headerClientID, headerTenantID, headerActorID, headerPrincipal, headerScopes:
 		return true
 	}
 	return false
+}
+
+// longestStream bounds what isn't the call of a tool: an event stream has to be
+// opened again now and then, which decides and records it again.
+const longestStream = time.Hour
+
+// timeout is the tool's, or what is left of the token: a stream must not outlive
+// the right to open it.
+func timeout(d *authz.Decision) time.Duration {
+	if d.Tool != nil {
+		return d.Tool.Timeout
+	}
+	return max(time.Second, min(longestStream, d.Principal.Expires.Sub(d.Time)))
+}
+
+// scopesText separates scopes by spaces, which a scope can't hold (RFC 6749
+// §3.3): one that does, of an array, must not become two.
+func scopesText(scopes []string) string {
+	if len(scopes) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for i, scope := range scopes {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(strings.ReplaceAll(headerText(scope), " ", "%20"))
+	}
+	return b.String()
 }
 
 // headerText makes a claim fit for a header: visible ASCII and spaces stay, all

@@ -99,11 +99,16 @@ func check() *authv3.CheckRequest {
 	}}
 }
 
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
 func allowed() *authz.Decision {
 	return &authz.Decision{
-		ID: "0190-id", Time: time.Now(), Allow: true, Reason: reason("allowed"),
+		ID: "0190-id", Time: noon, Allow: true, Reason: reason("allowed"),
 		Server: mcpServer(), RPCID: `"a\"b"`,
-		Principal: &identity.Principal{ID: "p", Subject: "Zoë 100%", Client: "cli", Scopes: []string{"a", "b"}},
+		Principal: &identity.Principal{
+			ID: "p", IssuerID: "https://issuer.example", Subject: "Zoë 100%", Client: "cli",
+			Scopes: []string{"a", "b c"}, Expires: noon.Add(90 * time.Second),
+		},
 		Operation: &operation.Operation{Kind: operation.MCP, Method: "tools/list", RPCID: `"a\"b"`},
 	}
 }
@@ -153,8 +158,9 @@ func TestAllow(t *testing.T) {
 	}
 	want := map[string]string{
 		"x-sallyport-decision-id": "0190-id", "x-sallyport-principal-id": "p",
-		"x-sallyport-user-id": "Zo%C3%AB 100%25", "x-sallyport-client-id": "cli",
-		"x-sallyport-tenant-id": "", "x-sallyport-scopes": "a b",
+		"x-sallyport-issuer": "https://issuer.example", "x-sallyport-tenant-id": "",
+		"x-sallyport-user-id": "Zo%C3%AB 100%25", "x-sallyport-client-id": "cli", "x-sallyport-actor-id": "",
+		"x-sallyport-scopes": "a b%20c", "x-envoy-upstream-rq-timeout-ms": "90000",
 	}
 	if diff := cmp.Diff(want, headers(got.GetOkResponse().GetHeaders())); diff != "" {
 		t.Error(diff)
