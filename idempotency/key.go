@@ -53,7 +53,7 @@ const (
 func ParseHeader(value string, lines int) (string, error) {
 	key, err := parseHeader(value, lines)
 	if err != nil {
-		return "", fmt.Errorf("Idempotency-Key: %w", err) //nolint:staticcheck // the header's name
+		return "", fmt.Errorf("Idempotency-Key: %w", err)
 	}
 	return key, nil
 }

@@ -40,4 +40,5 @@ try {
 } catch (error) {
   answer.error = `${error.name}: ${error.message}`
 }
-console.log(JSON.stringify(answer))
+// After an error the client's stream may still be open, and would keep Node alive.
+process.stdout.write(JSON.stringify(answer) + '\n', () => process.exit())
