@@ -25,7 +25,8 @@ func (r *report) check(cfg *Config, now time.Time) {
 	r.checkIssuers(cfg)
 	r.checkServers(cfg)
 	r.checkTools(&cfg.Tools, now)
-	within(r, "transaction_safety.idempotency_ttl_seconds", cfg.TransactionSafety.IdempotencyTTL, time.Minute, 168*time.Hour)
+	r.checkTransactionSafety(cfg)
+	r.checkRedis(cfg)
 	r.checkPIM(&cfg.PIM)
 	r.checkEnvoy(&cfg.Envoy)
 }

@@ -93,13 +93,17 @@ func (r *report) checkServiceTLS(cfg *Config) {
 }
 
 func (r *report) checkPlaintext(section, word string, t TLS) {
-	switch path := section + ".plaintext"; {
-	case word == "":
-	case word != plaintextWord:
-		r.refuse(path, "must be i-know, or not be there, not %q", clip(word))
-	case t != (TLS{}):
+	if path := section + ".plaintext"; r.checkPlaintextWord(path, word) && t != (TLS{}) {
 		r.refuse(path, "conflicts with %s.tls: remove one of them", section)
 	}
+}
+
+// checkPlaintextWord reports whether the word was said.
+func (r *report) checkPlaintextWord(path, word string) bool {
+	if word != "" && word != plaintextWord {
+		r.refuse(path, "must be i-know, or not be there, not %q", clip(word))
+	}
+	return word == plaintextWord
 }
 
 // address reads "ip:port" and, where allowed, "unix:/path". It reports whether

@@ -30,6 +30,7 @@ type Config struct {
 	Servers           []Server          `yaml:"servers"`
 	Tools             Tools             `yaml:"tools"`
 	TransactionSafety TransactionSafety `yaml:"transaction_safety"`
+	Redis             Redis             `yaml:"redis"`
 	PIM               PIM               `yaml:"pim"`
 	Envoy             Envoy             `yaml:"envoy"`
 }
@@ -183,6 +184,76 @@ type TransactionSafety struct {
 	// IdempotencyTTL is how long a key is remembered, within [1m, 168h].
 	// Default 24h.
 	IdempotencyTTL time.Duration `yaml:"idempotency_ttl_seconds" env:"IDEMPOTENCY_TTL_SECONDS"`
+	// DerivedTTL is how long a key is remembered that was derived from a call
+	// without one, within [10s, 24h]: the same call again in that time is taken
+	// for a retry. Default 10m.
+	DerivedTTL time.Duration `yaml:"derived_ttl_seconds"`
+	// IdempotencyStoreType is memory or redis. Default: redis if redis.addresses
+	// is set. In memory a restart forgets which requests were executed, and two
+	// replicas know nothing of each other.
+	IdempotencyStoreType string `yaml:"idempotency_store_type" env:"IDEMPOTENCY_STORE_TYPE"`
+	// KeyFiles hold the keys that encrypt responses in Redis, the one in use
+	// first: 32 bytes in hex or base64 each. Required for redis; secrets.
+	KeyFiles []string `yaml:"key_files,comma" file:"secret"`
+	// Lease is how long a claim holds while nobody renews it, within [3s, 5m]:
+	// after a crash its outcome is unknown from then on. Default 30s.
+	Lease time.Duration `yaml:"lease_seconds"`
+	// MaxResponseBytes is the largest response that is kept for replays, within
+	// [1024, 16777216]. Default 1048576.
+	MaxResponseBytes int `yaml:"max_response_bytes"`
+	// Replicas is how many Redis replicas must confirm a claim before the request
+	// goes on, at most 8: all that a failover may promote. Default 0.
+	Replicas int `yaml:"replicas"`
+}
+
+// Store says where the keys of writes are kept: memory, or redis.
+func (t *TransactionSafety) Store(r *Redis) string {
+	switch {
+	case t.IdempotencyStoreType != "":
+		return t.IdempotencyStoreType
+	case len(r.Addresses) > 0:
+		return "redis"
+	}
+	return "memory"
+}
+
+// Redis is what several replicas share: keys of writes, nonces and proofs,
+// revocations, rate limits, slots and sessions. Without addresses all of it is
+// kept in memory, for one replica.
+type Redis struct {
+	// Mode is single, sentinel or cluster.
+	Mode string `yaml:"mode"`
+	// Addresses are host:port, or unix:/path for a single server: of the server,
+	// of the Sentinels, or of some nodes of the cluster.
+	Addresses []string `yaml:"addresses,comma"`
+	// MasterName is what the Sentinels call the server; sentinel only.
+	MasterName string `yaml:"master_name"`
+	// Username of the ACL; empty: the default user.
+	Username string `yaml:"username"`
+	// PasswordFile holds the password; a secret.
+	PasswordFile string `yaml:"password_file" file:"secret"`
+	// TLS encrypts and verifies. Servers that aren't on loopback need it, or
+	// Plaintext.
+	TLS RedisTLS `yaml:"tls"`
+	// Plaintext is "i-know" to send what is in Redis over a network in the clear.
+	// It can be said in the file only. Conflicts with TLS.
+	Plaintext string `yaml:"plaintext" env:"-"`
+	// Prefix is in front of every key, default sallyport: .
+	Prefix string `yaml:"prefix"`
+	// Timeout is how long one call may take, within [10ms, 5s]. Default 500ms.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// RedisTLS names the PEM files of a TLS client.
+type RedisTLS struct {
+	// CAFile holds the authorities of the servers' certificates.
+	CAFile string `yaml:"ca_file" file:"cert"`
+	// CertFile and KeyFile are the client's own; both or none.
+	CertFile string `yaml:"cert_file" file:"cert"`
+	KeyFile  string `yaml:"key_file" file:"secret"`
+	// ServerName is the name in the servers' certificates. Default: the host of
+	// each address.
+	ServerName string `yaml:"server_name"`
 }
 
 // PIM says how callers come to call privileged tools.
@@ -264,8 +335,12 @@ func defaults() Config {
 			Standard:   Rate{PerMinute: 120, Burst: 20},
 			Strict:     Rate{PerMinute: 12, Burst: 5},
 		}},
-		TransactionSafety: TransactionSafety{IdempotencyEnabled: true, IdempotencyRequired: true, IdempotencyTTL: 24 * time.Hour},
-		PIM:               PIM{Enabled: true, Provider: "local", ElevationDuration: time.Hour, ElevationURL: "/api/auth/elevate"},
+		TransactionSafety: TransactionSafety{
+			IdempotencyEnabled: true, IdempotencyRequired: true, IdempotencyTTL: 24 * time.Hour,
+			DerivedTTL: 10 * time.Minute, Lease: 30 * time.Second, MaxResponseBytes: 1 << 20,
+		},
+		Redis: Redis{Mode: "single", Prefix: "sallyport:", Timeout: 500 * time.Millisecond},
+		PIM:   PIM{Enabled: true, Provider: "local", ElevationDuration: time.Hour, ElevationURL: "/api/auth/elevate"},
 		Envoy: Envoy{
 			Listen: "127.0.0.1:10000", MaxRequestBytes: 1 << 20,
 			CheckTimeout: 6 * time.Second, RequestTimeout: time.Minute,

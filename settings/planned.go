@@ -9,16 +9,14 @@ func plannedKey(key string) (hint string, ok bool) {
 		"audit":    "; decisions are recorded in decision_log.file",
 		"database": "",
 		"mtls":     "; listen.tls and envoy.tls encrypt the listeners",
-		"redis":    "; limits, nonces and proofs are kept in memory, for one replica",
 		"settings": "",
 		"waf":      "",
 
-		"pim.elevation_require_approval":            "",
-		"pim.elevation_require_reason":              "",
-		"pim.pam_endpoint":                          "; only a token's elevation claim elevates",
-		"pim.require_approval":                      "",
-		"pim.require_reason":                        "",
-		"transaction_safety.idempotency_store_type": "",
+		"pim.elevation_require_approval": "",
+		"pim.elevation_require_reason":   "",
+		"pim.pam_endpoint":               "; only a token's elevation claim elevates",
+		"pim.require_approval":           "",
+		"pim.require_reason":             "",
 	}[key]
 	return hint, ok
 }
@@ -29,7 +27,7 @@ func plannedVariables() []string {
 	return []string{
 		"APIM_MCP_SUBSCRIPTION_KEY", "APIM_MCP_SUBSCRIPTION_NAME", "APIM_PROPAGATE_USER_CONTEXT", "APIM_USER_CONTEXT_HEADER",
 		"AUDIT_DUAL_WRITE", "AUDIT_S3_BUCKET", "AUDIT_S3_ENABLED", "AUDIT_S3_OBJECT_LOCK_MODE", "AUDIT_S3_REGION", "AUDIT_S3_RETENTION_DAYS",
-		"ELEVATION_REQUIRE_APPROVAL", "ELEVATION_REQUIRE_REASON", "IDEMPOTENCY_STORE_TYPE",
+		"ELEVATION_REQUIRE_APPROVAL", "ELEVATION_REQUIRE_REASON",
 		"MTLS_CA_CERT_PATH", "MTLS_CLIENT_CERT_PATH", "MTLS_CLIENT_KEY_PATH", "MTLS_ENABLED",
 		"PAM_ENDPOINT", "WAF_ALLOWED_IPS", "WAF_ENABLED", "WAF_IP_ALLOWLIST_ENABLED", "WAF_RATE_LIMIT",
 	}

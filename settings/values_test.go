@@ -41,6 +41,21 @@ func values() map[string]struct {
 		"envoy.service_tls": "{ca_file: /s/a, cert_file: /s/e, key_file: /s/f}",
 		"secrets_dir":       "/s",
 	}
+	redis := map[string]string{
+		"redis":              "{addresses: ['127.0.0.1:6379'], username: u, password_file: /s/p}",
+		"transaction_safety": "{key_files: [/s/k]}",
+		"secrets_dir":        "/s",
+	}
+	sentinel := map[string]string{
+		"redis":              "{mode: sentinel, addresses: ['127.0.0.1:26379'], master_name: m}",
+		"transaction_safety": "{key_files: [/s/k]}",
+		"secrets_dir":        "/s",
+	}
+	redisTLS := map[string]string{
+		"redis":              "{addresses: ['a:6379'], tls: {ca_file: /s/a, cert_file: /s/c, key_file: /s/k}}",
+		"transaction_safety": "{key_files: [/s/k]}",
+		"secrets_dir":        "/s",
+	}
 	envoyTLS := map[string]string{"envoy.tls": "{cert_file: /s/c, key_file: /s/k}", "secrets_dir": "/s"}
 	shadow := map[string]string{"tools.shadow": "{policies: [schema], until: 2026-07-01}"}
 	rest := map[string]string{"servers[0].mcp": "null", "servers[0].rest": "{routes: [{method: GET, path: /a, tool: t}]}"}
@@ -137,6 +152,26 @@ func values() map[string]struct {
 		"tools.tiers.strict.burst":          {good: []string{"1", "12"}, bad: []string{"0", "13"}},
 		"tools.shadow.policies":             {with: shadow, good: []string{"[scopes, schema, conditions, rate_limit]"}, bad: []string{"[]", "[authentication]", "[elevation]", "[route]", "[waf]", "[screening]", "[schema, schema]", "schema"}},
 		"tools.shadow.until":                {with: shadow, good: []string{"2026-07-01", "2026-07-01T10:00:00Z", "'2026-07-01'"}, bad: []string{"null", "''", "never", "2026-13-01", "2026", "2026-07-01 10:00"}},
+
+		"transaction_safety.derived_ttl_seconds":    {good: []string{"600", "1h"}, bad: []string{"9", "25h"}},
+		"transaction_safety.idempotency_store_type": {good: []string{"memory", "''"}, bad: []string{"disk", "redis"}},
+		"transaction_safety.key_files":              {with: redis, good: []string{"[/s/k]", "[/s/k, /s/old]"}, bad: []string{"[]", "[/k]", "[/s/k, /s/k]", "['']"}},
+		"transaction_safety.lease_seconds":          {good: []string{"3", "30s", "5m"}, bad: []string{"2", "6m"}},
+		"transaction_safety.max_response_bytes":     {good: []string{"1024", "16777216"}, bad: []string{"1023", "16777217"}},
+		"transaction_safety.replicas":               {with: redis, good: []string{"0", "8"}, bad: []string{"-1", "9"}},
+
+		"redis.mode":            {with: redis, good: []string{"single", "cluster"}, bad: []string{"ring", "''"}},
+		"redis.addresses":       {with: redis, good: []string{"['127.0.0.1:6379']", "['unix:/run/redis.sock']"}, bad: []string{"['10.0.0.1:6379']", "['a:0']", "[a]", "['127.0.0.1:1', '127.0.0.1:2']", "['unix:a']"}},
+		"redis.master_name":     {with: sentinel, good: []string{"a"}, bad: append(text, "''")},
+		"redis.username":        {with: redis, good: []string{"a"}, bad: text},
+		"redis.password_file":   {with: redis, good: []string{"/s/p"}, bad: []string{"/p", "''"}},
+		"redis.tls.ca_file":     {with: redis, good: []string{"a.pem"}, bad: text},
+		"redis.tls.cert_file":   {with: redisTLS, good: []string{"a.pem"}, bad: append(text, "''")},
+		"redis.tls.key_file":    {with: redisTLS, good: []string{"/s/x/y"}, bad: []string{"/a"}},
+		"redis.tls.server_name": {with: redisTLS, good: []string{"a.example.com"}, bad: text},
+		"redis.plaintext":       {with: redis, good: []string{"i-know", "''"}, bad: []string{"true", "yes"}},
+		"redis.prefix":          {with: redis, good: []string{"a", "a:b-c_d."}, bad: []string{"''", "'{a}'", "a b"}},
+		"redis.timeout":         {with: redis, good: []string{"10ms", "5s"}, bad: []string{"9ms", "6s", "1"}},
 
 		"transaction_safety.idempotency_enabled":     {good: []string{"true", "false"}, bad: boolean},
 		"transaction_safety.idempotency_required":    {good: []string{"true", "false"}, bad: boolean},
