@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -41,57 +40,45 @@ func (r *reloader) start(ctx context.Context, loaded *settings.Loaded) error {
 }
 
 // reload reads the configuration again and applies it, or says in the log and
-// the metrics why the old one stays. A mistake in the configuration doesn't keep
-// the revocation list from being read: a revoked token must not live on by it.
-func (r *reloader) reload(ctx context.Context, why string) {
+// the metrics why the old one stays.
+func (r *reloader) reload(ctx context.Context, why string) (ok bool) {
 	loaded, err := r.read()
 	if err == nil {
 		err = r.apply(ctx, loaded)
-	} else {
-		err = errors.Join(err, r.reloadRevocations(r.current.Load().config))
 	}
 	if err != nil {
 		r.log.ErrorContext(ctx, "configuration not reloaded, the old one stays", "cause", why, "error", err)
 		r.metrics.failed()
-		return
+		return false
 	}
 	if needsRestart(r.started, loaded.Config) {
 		r.log.WarnContext(ctx, "listen, log, decision_log or envoy changed: that needs a restart")
 	}
 	r.log.InfoContext(ctx, "configuration reloaded", "cause", why, "catalogue", r.current.Load().authz.Catalogue.Digest())
 	r.metrics.succeeded()
+	return true
 }
 
-// apply compiles everything before it changes anything but the revocation list,
-// which takes effect also where the rest has a mistake.
+// apply compiles everything before it changes anything.
 func (r *reloader) apply(ctx context.Context, loaded *settings.Loaded) error {
-	revocationsErr := r.reloadRevocations(loaded.Config)
 	change := r.keys.change()
 	s, err := buildState(loaded, change.keySet, r.replays, r.revocations, time.Now)
-	if err := errors.Join(err, revocationsErr); err != nil {
+	if err != nil {
 		return invalid(err)
 	}
 	snapshot, err := authz.Compile(s.authz)
 	if err != nil {
 		return invalid(err)
 	}
-	s.warnings = append(s.warnings, strangeIssuers(loaded.Config, r.revocations)...)
 	for _, warning := range s.warnings {
 		r.log.WarnContext(ctx, "configuration", "warning", warning)
 	}
 	change.load(ctx)
 	change.commit()
+	// Together: the list names issuers as its configuration does.
+	r.revocations.Use(s.revoked)
 	r.engine.Use(snapshot)
 	r.current.Store(s)
-	return nil
-}
-
-// reloadRevocations reads the list that a configuration names; none is empty.
-func (r *reloader) reloadRevocations(cfg *settings.Config) error {
-	if file := cfg.Authentication.RevocationsFile; file != "" {
-		return r.revocations.ReloadFile(file)
-	}
-	r.revocations.Clear()
 	return nil
 }
 
@@ -106,6 +93,8 @@ type reloadMetrics struct {
 	lastFailed prometheus.Gauge
 	failures   prometheus.Counter
 	loaded     prometheus.Gauge
+
+	revocationsFailed prometheus.Gauge
 }
 
 func newReloadMetrics(registerer prometheus.Registerer) *reloadMetrics {
@@ -123,7 +112,11 @@ func newReloadMetrics(registerer prometheus.Registerer) *reloadMetrics {
 			Help: "When the configuration in use was loaded.",
 		}),
 	}
-	registerer.MustRegister(m.lastFailed, m.failures, m.loaded)
+	m.revocationsFailed = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sallyport_revocations_failed",
+		Help: "1 if the revocation list can't be read and an older one is in use.",
+	})
+	registerer.MustRegister(m.lastFailed, m.failures, m.loaded, m.revocationsFailed)
 	return m
 }
 

@@ -106,6 +106,7 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	opsServer := newHTTPServer(newOps(registry, func() bool { return ctx.Err() == nil && journal.Healthy() }), log)
 
 	group.Go(func() error { return reloader.watch(ctx) })
+	group.Go(func() error { return reloader.watchRevocations(ctx) })
 	group.Go(func() error { return grpcServer.Serve(listeners.grpc) })
 	group.Go(func() error { return ignoreClosed(serveHTTP(httpServer, listeners)) })
 	group.Go(func() error { return ignoreClosed(opsServer.Serve(listeners.ops)) })

@@ -22,6 +22,7 @@ import (
 type state struct {
 	config    *settings.Config
 	authz     authz.Config
+	revoked   *identity.RevocationFile // nil: none is configured
 	resources []api.Resource
 	warnings  []string
 	files     []string          // a change of their content is a reason to reload
@@ -35,14 +36,16 @@ type keySource func(identity.KeySetConfig) (identity.Keys, error)
 // be used to validate. The error holds every problem of every part.
 func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replays, revocations *identity.RevocationList, now func() time.Time) (*state, error) {
 	cfg := loaded.Config
-	s := &state{config: cfg, files: loaded.Files, digest: digestFiles(loaded.Files)}
+	s := &state{config: cfg, files: watched(loaded)}
+	s.digest = digestFiles(s.files)
 	for _, w := range loaded.Warnings {
 		s.warnings = append(s.warnings, w.String())
 	}
 	cat, catalogueErr := catalogue.Load(catalogueConfig(cfg), now())
 	servers, serversErr := buildServers(cfg)
 	verifier, verifierErr := buildVerifier(cfg, keys, replays, now)
-	if err := errors.Join(catalogueErr, serversErr, verifierErr); err != nil {
+	revokedErr := s.readRevocations()
+	if err := errors.Join(catalogueErr, serversErr, verifierErr, revokedErr); err != nil {
 		return nil, err
 	}
 	for _, w := range cat.Warnings() {
@@ -68,14 +71,30 @@ func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replay
 	return s, nil
 }
 
-// strangeIssuers warns of revocations that revoke nothing.
-func strangeIssuers(cfg *settings.Config, list *identity.RevocationList) (warnings []string) {
-	for _, name := range list.Issuers() {
-		if !slices.ContainsFunc(cfg.Issuers, func(i settings.Issuer) bool { return i.Name == name }) {
-			warnings = append(warnings, fmt.Sprintf("%s: no issuer is named %q, so its revocations have no effect", cfg.Authentication.RevocationsFile, name))
+// watched are the files that a configuration is made of. The revocation list is
+// watched by itself.
+func watched(loaded *settings.Loaded) []string {
+	return slices.DeleteFunc(slices.Clone(loaded.Files), func(name string) bool {
+		return name == loaded.Config.Authentication.RevocationsFile
+	})
+}
+
+// readRevocations reads the list that the configuration names, if it does, and
+// warns of revocations that revoke nothing.
+func (s *state) readRevocations() (err error) {
+	file := s.config.Authentication.RevocationsFile
+	if file == "" {
+		return nil
+	}
+	if s.revoked, err = identity.ReadRevocations(file); err != nil {
+		return err
+	}
+	for _, name := range s.revoked.Issuers() {
+		if !slices.ContainsFunc(s.config.Issuers, func(i settings.Issuer) bool { return i.Name == name }) {
+			s.warnings = append(s.warnings, fmt.Sprintf("%s: no issuer is named %q, so its revocations have no effect", file, name))
 		}
 	}
-	return warnings
+	return nil
 }
 
 func catalogueConfig(cfg *settings.Config) catalogue.Config {

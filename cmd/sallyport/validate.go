@@ -51,10 +51,6 @@ func check(loaded *settings.Loaded) (warnings []string, err error) {
 	revocations := identity.NewRevocationList(time.Now)
 	s, err := buildState(loaded, newKeys, identity.NewMemoryReplays(1, time.Now), revocations, time.Now)
 	errs := []error{err}
-	if file := loaded.Config.Authentication.RevocationsFile; file != "" {
-		errs = append(errs, revocations.ReloadFile(file))
-		warnings = strangeIssuers(loaded.Config, revocations)
-	}
 	if err == nil {
 		warnings = append(s.warnings, warnings...)
 		_, err = authz.Compile(s.authz)

@@ -50,10 +50,14 @@ func (r *reloader) watch(ctx context.Context) error {
 			settle.Reset(settleTime)
 		}
 	}
+	retry := newRetry()
+	defer retry.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-retry.C: // what kept a reload from succeeding may be over
+			retry.after(r.reload(ctx, "the last one failed"))
 		case <-watcher.Events:
 			soon()
 			continue
@@ -70,18 +74,90 @@ func (r *reloader) watch(ctx context.Context) error {
 				continue
 			}
 			seen = now
-			r.reload(ctx, "file changed")
+			retry.reset(r.reload(ctx, "file changed"))
 		case <-hangup:
 			if err := r.reopen(); err != nil {
 				r.log.ErrorContext(ctx, "decision log not reopened, the old one stays", "error", err)
 			}
 			seen = digestFiles(files)
-			r.reload(ctx, "SIGHUP")
+			retry.reset(r.reload(ctx, "SIGHUP"))
 		}
 		if fresh := r.current.Load(); !slices.Equal(files, fresh.files) {
 			files, seen = fresh.files, fresh.digest
 			r.follow(ctx, watcher, files)
 			settle.Reset(0)
+		}
+	}
+}
+
+// retry is when a failed reload is tried again though no file has changed: the
+// failure may have been the moment's.
+type retry struct {
+	*time.Timer
+	wait time.Duration
+}
+
+const (
+	firstRetry = 5 * time.Second
+	lastRetry  = 5 * time.Minute
+)
+
+func newRetry() *retry {
+	r := &retry{Timer: time.NewTimer(time.Hour), wait: firstRetry}
+	r.Stop()
+	return r
+}
+
+// reset begins anew after a reload for another reason.
+func (r *retry) reset(ok bool) {
+	r.wait = firstRetry
+	r.after(ok)
+}
+
+// after waits longer after each failure.
+func (r *retry) after(ok bool) {
+	r.Stop()
+	if !ok {
+		r.Reset(r.wait)
+		r.wait = min(2*r.wait, lastRetry)
+	}
+}
+
+// revocationPoll is how often the revocation list is looked at: it takes effect
+// within a second, whatever else goes on and on any file system.
+const revocationPoll = 400 * time.Millisecond
+
+// watchRevocations keeps the list of the configuration in use up to date.
+func (r *reloader) watchRevocations(ctx context.Context) error {
+	tick := time.NewTicker(revocationPoll)
+	defer tick.Stop()
+	var seen [sha256.Size]byte // of the list in use, with its name
+	var complaint string
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		file := r.current.Load().config.Authentication.RevocationsFile
+		if file == "" {
+			continue
+		}
+		now := digestFiles([]string{file})
+		if now == seen {
+			continue
+		}
+		err := r.revocations.ReloadFile(file)
+		if err == nil {
+			seen, complaint = now, ""
+			r.metrics.revocationsFailed.Set(0)
+			continue
+		}
+		// Tried again with the next tick, and complained of once.
+		r.metrics.revocationsFailed.Set(1)
+		if complaint != err.Error() {
+			complaint = err.Error()
+			r.log.ErrorContext(ctx, "revocation list not read, the old one stays", "error", err)
 		}
 	}
 }
