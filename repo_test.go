@@ -48,6 +48,8 @@ var libraries = map[string][]string{
 	"github.com/envoyproxy/go-control-plane/...":        {"envoy/...", "bench"},
 	"github.com/modelcontextprotocol/go-sdk/...":        {"authz/catalogue", "cmd/sallyport", "internal/dealership"},
 	"github.com/prometheus/client_golang/...":           {"cmd/sallyport", "envoy/..."},
+	"github.com/redis/go-redis/...":                     {"cmd/sallyport", "idempotency", "internal/testenv", "authz/..."},
+	"github.com/go-redis/...":                           {"authz"},
 	"github.com/spf13/cobra":                            {"cmd/sallyport"},
 	"cel.dev/cel-go/...":                                {"authz/catalogue"},
 	"github.com/santhosh-tekuri/jsonschema/...":         {"authz/catalogue"},

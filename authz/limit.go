@@ -2,6 +2,7 @@ package authz
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -48,10 +49,15 @@ type MemoryLimiter struct {
 	buckets *otter.Cache[LimitKey, *bucket]
 }
 
+// bucket is the allowance of one key. It is safe for concurrent use.
 type bucket struct {
-	rate    Rate
-	limiter *rate.Limiter
+	rate       Rate
+	limiter    *rate.Limiter // perCall tokens are one call
+	unreported atomic.Int64  // calls that RedisLimiter has to report
 }
+
+// perCall makes parts of a call countable; rate.Limiter counts whole tokens.
+const perCall = 1000
 
 // bucketIdle is how long an unused bucket is kept. The slowest rate, one a
 // minute, is full again after burst minutes; a bucket that is forgotten early
@@ -73,20 +79,29 @@ func NewMemoryLimiter(callers int) (*MemoryLimiter, error) {
 // Allow implements Limiter. A changed rate applies from the next call on, with
 // a full allowance.
 func (m *MemoryLimiter) Allow(now time.Time, key LimitKey, r Rate) (time.Duration, bool) {
+	return m.bucket(key, r).take(now)
+}
+
+func (m *MemoryLimiter) bucket(key LimitKey, r Rate) *bucket {
 	b, ok := m.buckets.GetIfPresent(key)
-	if !ok || b.rate != r {
-		fresh := &bucket{rate: r, limiter: rate.NewLimiter(rate.Limit(float64(r.PerMinute)/60), r.Burst)}
-		if ok {
-			m.buckets.Set(key, fresh)
-			b = fresh
-		} else {
-			// Two first calls at once must share one bucket: the one that was stored.
-			b, _ = m.buckets.SetIfAbsent(key, fresh)
-		}
+	if ok && b.rate == r {
+		return b
 	}
-	if b.limiter.AllowN(now, 1) {
+	fresh := &bucket{rate: r, limiter: rate.NewLimiter(rate.Limit(float64(r.PerMinute)/60*perCall), r.Burst*perCall)}
+	if ok {
+		m.buckets.Set(key, fresh)
+		return fresh
+	}
+	// Two first calls at once must share one bucket: the one that was stored.
+	b, _ = m.buckets.SetIfAbsent(key, fresh)
+	return b
+}
+
+// take takes one call, or says after which time there will be one.
+func (b *bucket) take(now time.Time) (retryIn time.Duration, ok bool) {
+	if b.limiter.AllowN(now, perCall) {
 		return 0, true
 	}
-	missing := 1 - b.limiter.TokensAt(now)
+	missing := perCall - b.limiter.TokensAt(now)
 	return time.Duration(missing / float64(b.limiter.Limit()) * float64(time.Second)), false
 }

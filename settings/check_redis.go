@@ -41,7 +41,7 @@ func (r *report) checkTransactionSafety(cfg *Config) {
 func (r *report) checkRedis(cfg *Config) {
 	c := &cfg.Redis
 	r.oneOf("redis.mode", c.Mode, "single", "sentinel", "cluster")
-	within(r, "redis.timeout", c.Timeout, 10*time.Millisecond, 5*time.Second)
+	within(r, "redis.timeout", c.Timeout, 10*time.Millisecond, time.Second)
 	if !prefixPattern.MatchString(c.Prefix) {
 		r.refuse("redis.prefix", "must be 1 to 64 letters, digits, ':', '_', '.' and '-', not %q", clip(c.Prefix))
 	}

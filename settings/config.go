@@ -240,7 +240,7 @@ type Redis struct {
 	Plaintext string `yaml:"plaintext" env:"-"`
 	// Prefix is in front of every key, default sallyport: .
 	Prefix string `yaml:"prefix"`
-	// Timeout is how long one call may take, within [10ms, 5s]. Default 500ms.
+	// Timeout is how long one call may take, within [10ms, 1s]. Default 500ms.
 	Timeout time.Duration `yaml:"timeout"`
 }
 

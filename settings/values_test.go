@@ -171,7 +171,7 @@ func values() map[string]struct {
 		"redis.tls.server_name": {with: redisTLS, good: []string{"a.example.com"}, bad: text},
 		"redis.plaintext":       {with: redis, good: []string{"i-know", "''"}, bad: []string{"true", "yes"}},
 		"redis.prefix":          {with: redis, good: []string{"a", "a:b-c_d."}, bad: []string{"''", "'{a}'", "a b"}},
-		"redis.timeout":         {with: redis, good: []string{"10ms", "5s"}, bad: []string{"9ms", "6s", "1"}},
+		"redis.timeout":         {with: redis, good: []string{"10ms", "1s"}, bad: []string{"9ms", "2s", "1"}},
 
 		"transaction_safety.idempotency_enabled":     {good: []string{"true", "false"}, bad: boolean},
 		"transaction_safety.idempotency_required":    {good: []string{"true", "false"}, bad: boolean},

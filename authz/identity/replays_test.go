@@ -18,6 +18,8 @@ func sum(s string) (b [32]byte) {
 func TestMemoryReplays(t *testing.T) {
 	t.Parallel()
 	c := newClock()
+	suite := identity.NewMemoryReplays(1000, time.Now)
+	testReplays(t, suite, suite)
 	m := identity.NewMemoryReplays(3, c.now)
 	remember := func(key, value string, d time.Duration, wantEarlier string, wantSeen, wantErr bool) {
 		t.Helper()

@@ -82,7 +82,7 @@ func (l *RevocationList) Revoked(p *Principal) (cause, detail string) {
 			return TokenRevoked, detail
 		}
 	}
-	if feed.read.IsZero() || now.Sub(feed.read) >= feedStale {
+	if now.Sub(feed.read) >= feedStale {
 		return RevocationsStale, "Try again in a moment."
 	}
 	return "", ""
@@ -108,18 +108,23 @@ func covering(list map[revoked]revocation, p *Principal, now time.Time) (detail 
 	return ""
 }
 
-// Clear forgets what the file said.
-func (l *RevocationList) Clear() { l.current.Store(nil) }
+// Use replaces what the file said; nil empties it.
+func (l *RevocationList) Use(file *RevocationFile) {
+	if file == nil {
+		l.current.Store(nil)
+		return
+	}
+	l.current.Store(&file.list)
+}
+
+// RevocationFile is a file that was read and is right.
+type RevocationFile struct{ list map[revoked]revocation }
 
 // Issuers lists the names of the issuers that the file speaks of, sorted. A name
 // that isn't configured revokes nothing.
-func (l *RevocationList) Issuers() []string {
-	list := l.current.Load()
-	if list == nil {
-		return nil
-	}
+func (f *RevocationFile) Issuers() []string {
 	names := make(map[string]bool)
-	for r := range *list {
+	for r := range f.list {
 		names[r.issuer] = true
 	}
 	return slices.Sorted(maps.Keys(names))
@@ -130,7 +135,7 @@ func (r *revocation) covers(issued, now time.Time) bool {
 		(r.issuedBefore.IsZero() || issued.Before(r.issuedBefore))
 }
 
-// ReloadFile replaces what the file said by what it says now, in YAML or JSON:
+// ReadRevocations reads a file in YAML or JSON:
 //
 //	version: 1
 //	revocations:
@@ -140,24 +145,33 @@ func (r *revocation) covers(issued, now time.Time) bool {
 //	    until: 2026-03-08T00:00:00Z          # optional: no longer revoked from then on
 //
 // Times are RFC 3339. A file that isn't exactly like that is refused with every
-// mistake and its line, and the old list stays.
-func (l *RevocationList) ReloadFile(path string) error {
+// mistake and its line.
+func ReadRevocations(path string) (*RevocationFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("revocations: %w", err)
+		return nil, fmt.Errorf("revocations: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxRevocationBytes+1))
 	if err != nil {
-		return fmt.Errorf("revocations: %w", err)
+		return nil, fmt.Errorf("revocations: %w", err)
 	}
 	list, errs := parseRevocations(data)
 	for i := range errs {
 		errs[i] = fmt.Errorf("%s:%w", path, errs[i])
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return nil, err
 	}
-	l.current.Store(&list)
-	return nil
+	return &RevocationFile{list}, nil
+}
+
+// ReloadFile replaces what the file said by what it says now. On an error the old
+// list stays.
+func (l *RevocationList) ReloadFile(path string) error {
+	file, err := ReadRevocations(path)
+	if err == nil {
+		l.Use(file)
+	}
+	return err
 }
