@@ -123,10 +123,12 @@ func (r *report) checkPIM(p *PIM) {
 
 func (r *report) checkEnvoy(e *Envoy) {
 	within(r, "envoy.max_request_bytes", e.MaxRequestBytes, 1024, 16<<20)
-	check := within(r, "envoy.check_timeout", e.CheckTimeout, 100*time.Millisecond, 30*time.Second)
-	request := within(r, "envoy.request_timeout", e.RequestTimeout, time.Second, time.Hour)
-	if check && request && e.CheckTimeout > e.RequestTimeout {
-		r.refuse("envoy.check_timeout", "%s is longer than request_timeout, which is %s and includes it: shorten it", brief(e.CheckTimeout), brief(e.RequestTimeout))
+	within(r, "envoy.check_timeout", e.CheckTimeout, 100*time.Millisecond, 30*time.Second)
+	within(r, "envoy.request_timeout", e.RequestTimeout, time.Second, time.Hour)
+	within(r, "envoy.receive_timeout", e.ReceiveTimeout, time.Second, 10*time.Minute)
+	within(r, "envoy.max_connections", e.MaxConnections, 1, 1_000_000)
+	if heap := within(r, "envoy.max_heap_bytes", e.MaxHeapBytes, 64<<20, 64<<30); heap && e.MaxHeapBytes < 8*e.MaxRequestBytes {
+		r.refuse("envoy.max_heap_bytes", "%d is less than eight requests of max_request_bytes: raise it", e.MaxHeapBytes)
 	}
 	within(r, "envoy.xff_trusted_hops", e.XFFTrustedHops, 0, 10)
 }

@@ -294,9 +294,19 @@ type Envoy struct {
 	// XFFTrustedHops is how many proxies before Envoy append to
 	// x-forwarded-for, within [0, 10]. Default 0.
 	XFFTrustedHops int `yaml:"xff_trusted_hops"`
-	// RequestTimeout is how long an upstream may take unless its tool says
+	// ReceiveTimeout is how long a client may take to send a request, within [1s,
+	// 10m]. Default 15s.
+	ReceiveTimeout time.Duration `yaml:"receive_timeout"`
+	// RequestTimeout is how long a REST upstream may take unless the tool says
 	// otherwise, within [1s, 1h]. Default 60s.
 	RequestTimeout time.Duration `yaml:"request_timeout"`
+	// MaxConnections bounds the clients' open connections, within [1, 1000000].
+	// Default 10000.
+	MaxConnections int `yaml:"max_connections"`
+	// MaxHeapBytes is how large Envoy's heap may grow before it refuses and resets
+	// requests, within [67108864, 68719476736] and no less than eight requests of
+	// MaxRequestBytes. Default 1073741824.
+	MaxHeapBytes int `yaml:"max_heap_bytes"`
 	// ServiceTLS is Envoy's side of listen.tls. `envoy bootstrap` needs it then.
 	ServiceTLS ServiceTLS `yaml:"service_tls"`
 }
@@ -343,7 +353,8 @@ func defaults() Config {
 		PIM:   PIM{Enabled: true, Provider: "local", ElevationDuration: time.Hour, ElevationURL: "/api/auth/elevate"},
 		Envoy: Envoy{
 			Listen: "127.0.0.1:10000", MaxRequestBytes: 1 << 20,
-			CheckTimeout: 6 * time.Second, RequestTimeout: time.Minute,
+			CheckTimeout: 6 * time.Second, ReceiveTimeout: 15 * time.Second, RequestTimeout: time.Minute,
+			MaxConnections: 10_000, MaxHeapBytes: 1 << 30,
 		},
 	}
 }

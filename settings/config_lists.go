@@ -108,9 +108,12 @@ type Upstream struct {
 // MCP says what may be asked of an MCP server; what isn't listed is refused.
 type MCP struct {
 	// Methods are names, or a name and "/*". Default: initialize,
-	// server/discover, ping, tools/list, tools/call, notifications/*, logging/setLevel.
+	// server/discover, ping, tools/list, tools/call, notifications/*,
+	// logging/setLevel, subscriptions/listen.
 	Methods []string `yaml:"methods"`
-	// Resources are exact URIs, or a beginning and "*".
+	// Resources are exact URIs, or a beginning and "*". What * stands for has no
+	// query, fragment or parameters (? # ;): a URI with one is listed exactly, or
+	// with a beginning that reaches into the query, which then ends at the next &.
 	Resources []string `yaml:"resources"`
 	// Prompts are exact names, or a beginning and "*".
 	Prompts []string `yaml:"prompts"`
@@ -122,7 +125,7 @@ type MCP struct {
 }
 
 func (m *MCP) setDefaults() {
-	m.Methods = []string{"initialize", "server/discover", "ping", "tools/list", "tools/call", "notifications/*", "logging/setLevel"}
+	m.Methods = []string{"initialize", "server/discover", "ping", "tools/list", "tools/call", "notifications/*", "logging/setLevel", "subscriptions/listen"}
 }
 
 // REST maps routes of an API to tools; what isn't listed is refused.

@@ -82,7 +82,7 @@ func TestExampleHasNoOtherComments(t *testing.T) {
 	t.Parallel()
 	form := regexp.MustCompile(`^ *(#|# .*|#[a-z_0-9]+:.*|[^#]*)$`)
 	for i, line := range strings.Split(string(Example), "\n") {
-		if !form.MatchString(line) || len(line) > 120 {
+		if !form.MatchString(line) || len(line) > 100 {
 			t.Errorf("line %d: %s", i+1, line)
 		}
 	}

@@ -54,7 +54,7 @@ func setText(out reflect.Value, text string, f field) error {
 	case bool:
 		return setBool(out, text)
 	case int:
-		n, err := strconv.ParseInt(text, 10, 32)
+		n, err := strconv.ParseInt(text, 10, strconv.IntSize)
 		if err != nil {
 			return fmt.Errorf("must be a whole decimal number, not %q", clip(text))
 		}

@@ -18,7 +18,7 @@ import (
 type reloader struct {
 	engine      *authz.Engine
 	keys        *keyring
-	replays     identity.Replays
+	stores      *stores
 	revocations *identity.RevocationList
 	read        func() (*settings.Loaded, error)
 	metrics     *reloadMetrics
@@ -62,7 +62,7 @@ func (r *reloader) reload(ctx context.Context, why string) (ok bool) {
 // apply compiles everything before it changes anything.
 func (r *reloader) apply(ctx context.Context, loaded *settings.Loaded) error {
 	change := r.keys.change()
-	s, err := buildState(loaded, change.keySet, r.replays, r.revocations, time.Now)
+	s, err := buildState(loaded, change.keySet, r.stores.replays, r.revocations, time.Now)
 	if err != nil {
 		return invalid(err)
 	}
@@ -70,10 +70,18 @@ func (r *reloader) apply(ctx context.Context, loaded *settings.Loaded) error {
 	if err != nil {
 		return invalid(err)
 	}
+	if err := r.stores.reseal(loaded.Config); err != nil {
+		return invalid(err)
+	}
 	for _, warning := range s.warnings {
 		r.log.WarnContext(ctx, "configuration", "warning", warning)
 	}
 	change.load(ctx)
+	// Again, because the keys may have taken seconds: what was revoked meanwhile
+	// must stay revoked.
+	if err := s.readRevocations(); err != nil {
+		return invalid(err)
+	}
 	change.commit()
 	// Together: the list names issuers as its configuration does.
 	r.revocations.Use(s.revoked)

@@ -17,7 +17,9 @@ import (
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/identity"
+	"github.com/sallyport/sallyport/envoy/accesslog"
 	"github.com/sallyport/sallyport/envoy/extauthz"
+	"github.com/sallyport/sallyport/envoy/extproc"
 	"github.com/sallyport/sallyport/settings"
 )
 
@@ -45,12 +47,6 @@ listen.shutdown_grace.`,
 	}
 }
 
-// Limits of the memory that strangers can make the service use.
-const (
-	limiterCallers = 200_000
-	replayEntries  = 500_000
-)
-
 // serve runs until ctx ends. reload reads the configuration again.
 func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*settings.Loaded, error)) (err error) {
 	tuneGC()
@@ -67,11 +63,15 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
-	limiter, err := authz.NewMemoryLimiter(limiterCallers)
+	stores, err := openStores(cfg, registry, log)
 	if err != nil {
 		return err
 	}
-	engine := authz.New(limiter, nil, journal, time.Now)
+	defer func() { err = errors.Join(err, stores.close()) }()
+	if err := stores.check(ctx); err != nil {
+		return invalid(err)
+	}
+	engine := authz.New(stores.limiter, stores.sessions, journal, time.Now)
 
 	// Listeners first: a port that is taken must fail before anything runs.
 	listeners, err := openListeners(cfg.Listen)
@@ -86,13 +86,14 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	reloader := &reloader{
 		engine:      engine,
 		keys:        newKeyring(ctx, group, log),
-		replays:     identity.NewMemoryReplays(replayEntries, time.Now),
+		stores:      stores,
 		revocations: identity.NewRevocationList(time.Now),
 		read:        reload,
 		metrics:     newReloadMetrics(registry),
 		reopen:      journal.Reopen,
 		log:         log,
 	}
+	stores.run(ctx, reloader.revocations, group, log)
 	if err := reloader.start(ctx, loaded); err != nil {
 		cancel()
 		return errors.Join(err, group.Wait())
@@ -100,10 +101,18 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	registry.MustRegister(newKeyMetrics(reloader.keys))
 
 	grpcServer, healthServer := newGRPCServer(cfg, listeners)
-	extauthz.NewServer(engine, extauthz.NewMetrics(registry), log).Register(grpcServer)
+	pending := accesslog.NewPending(registry, time.Now)
+	exchanges := extproc.NewServer(extproc.Config{
+		MaxKept:      cfg.TransactionSafety.MaxResponseBytes,
+		StoreTimeout: 2 * cfg.Redis.Timeout, // claims ask twice, and may have to be released
+	}, stores.claims, stores.slots, stores.sessions, journal, extproc.NewMetrics(registry), log, time.Now)
+	defer exchanges.Close()
+	extauthz.NewServer(engine, pending, extauthz.NewMetrics(registry), log).Register(grpcServer)
+	exchanges.Register(grpcServer)
+	accesslog.NewServer(journal, pending, log, time.Now).Register(grpcServer)
 	resources := func() []api.Resource { return reloader.current.Load().resources }
 	httpServer := newHTTPServer(api.New(resources), log)
-	opsServer := newHTTPServer(newOps(registry, func() bool { return ctx.Err() == nil && journal.Healthy() }), log)
+	opsServer := newHTTPServer(newOps(registry, func() bool { return ctx.Err() == nil && journal.Healthy() && stores.healthy() }), log)
 
 	group.Go(func() error { return reloader.watch(ctx) })
 	group.Go(func() error { return reloader.watchRevocations(ctx) })

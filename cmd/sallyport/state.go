@@ -65,10 +65,29 @@ func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replay
 		Elevation: authz.ElevationRule{
 			Enabled: cfg.PIM.Enabled, URL: cfg.PIM.ElevationURL, Longest: cfg.PIM.ElevationDuration,
 		},
+		Idempotency: authz.Idempotency{
+			Enabled: cfg.TransactionSafety.IdempotencyEnabled,
+			Lease:   cfg.TransactionSafety.Lease, DerivedTTL: cfg.TransactionSafety.DerivedTTL,
+		},
 		ClockSkew: cfg.Authentication.ClockSkew,
 	}
+	s.warnings = append(s.warnings, limits(cfg, cat)...)
 	s.resources = buildResources(cfg)
 	return s, nil
+}
+
+// limits warns of what this configuration or this version doesn't do.
+func limits(cfg *settings.Config, cat *catalogue.Catalogue) (warnings []string) {
+	if t := &cfg.TransactionSafety; t.IdempotencyEnabled && t.Store(&cfg.Redis) == "memory" && !cfg.Development() {
+		warnings = append(warnings, "transaction_safety: keys are kept in memory, so a restart forgets which requests were executed, and there can be one replica only; set redis.addresses")
+	}
+	if !cfg.TransactionSafety.IdempotencyEnabled {
+		warnings = append(warnings, "transaction_safety.idempotency_enabled is false: a retried write is executed again")
+	}
+	if slices.ContainsFunc(cat.Tools(), func(t *catalogue.Tool) bool { return t.PIIPolicy != catalogue.PIINone }) {
+		warnings = append(warnings, "pii_policy is not enforced by this version: responses pass as they are")
+	}
+	return warnings
 }
 
 // watched are the files that a configuration is made of. The revocation list is

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport/sallyport/internal/devissuer"
 )
@@ -32,51 +34,100 @@ type step struct {
 }
 
 func (t *tour) steps() []step {
-	caller := func(scopes string, change ...func(*devissuer.TokenOptions)) devissuer.TokenOptions {
-		o := devissuer.TokenOptions{Subject: "alice", Audience: []string{t.url + "/mcp"}, Scopes: strings.Fields(scopes)}
-		for _, f := range change {
-			f(&o)
-		}
-		return o
-	}
-	refund := map[string]any{"payment_id": "P-1", "amount": 100}
-	booking := map[string]any{"vehicle_id": "V-1001", "customer_id": "C-1", "date": "2027-03-01"}
-	with := func(o devissuer.TokenOptions, tool string, args map[string]any) func(context.Context) (string, error) {
-		return func(ctx context.Context) (string, error) { return t.call(ctx, o, tool, args) }
-	}
-	none := map[string]any{}
-	return []step{
-		{"read with its scope", "200 allowed", with(caller("vehicles.read"), "search_vehicles", map[string]any{"fuel": "electric"})},
-		{"write with its scope", "200 allowed", with(caller("services.write"), "book_service", booking)},
-		{"write with the scope for reading", "403 scopes.insufficient", with(caller("vehicles.read"), "book_service", booking)},
-		{"token for another audience", "401 authentication.audience", with(caller("vehicles.read", func(o *devissuer.TokenOptions) { o.Audience = []string{"https://elsewhere.example"} }), "search_vehicles", none)},
-		{"expired token", "401 authentication.expired", with(caller("vehicles.read", func(o *devissuer.TokenOptions) { o.IssuedAt = time.Now().Add(-time.Hour) }), "search_vehicles", none)},
-		{"no token at all", "401 authentication.missing", func(ctx context.Context) (string, error) { return t.callWith(ctx, "", "search_vehicles", none) }},
-		{"calls while the issuer changes its key", "30 allowed", func(ctx context.Context) (string, error) { return t.rotate(ctx, caller("vehicles.read")) }},
-		{"arguments that don't match the schema", "200 schema.arguments", with(caller("vehicles.read"), "search_vehicles", map[string]any{"fuel": "steam"})},
-		{"a condition that isn't met", "200 conditions.failed", with(caller("services.write"), "book_service", map[string]any{"vehicle_id": "V-1001", "customer_id": "C-1", "date": "2020-01-01"})},
-		{"a tool that isn't listed", "200 operation.unknown_tool", with(caller("vehicles.read"), "drop_tables", none)},
-		{"more calls than the strict tier allows", "5 allowed, then 200 rate_limit.exceeded", func(ctx context.Context) (string, error) { return t.exhaust(ctx, caller("")) }},
-		{"a REST call with the MCP server's token", "401 authentication.audience", func(ctx context.Context) (string, error) {
-			return t.get(ctx, caller("vehicles.read"), "/vehicles/V-1001")
-		}},
-		{"the same with its own", "200 allowed", func(ctx context.Context) (string, error) {
-			return t.get(ctx, caller("vehicles.read", func(o *devissuer.TokenOptions) { o.Audience = []string{t.url} }), "/vehicles/V-1001")
-		}},
-		{"privileged without an elevation", "200 elevation.required", with(caller("payments.refund"), "refund_payment", refund)},
-		{"the same call, elevated", "200 allowed", with(caller("payments.refund", func(o *devissuer.TokenOptions) { o.ElevatedAt = time.Now() }), "refund_payment", refund)},
-		{"an elevation that has ended", "200 elevation.required", with(caller("payments.refund", func(o *devissuer.TokenOptions) { o.ElevatedAt = time.Now().Add(-2 * time.Hour) }), "refund_payment", refund)},
-		{"what reached the server", "1 booking, 1 refund", func(context.Context) (string, error) {
+	return slices.Concat(t.readers(), t.writers(), t.privileged(), []step{
+		{"what took effect", "4 bookings, 1 cancelled, 1 refund", func(context.Context) (string, error) {
 			effects := t.dealership.Effects()
-			return fmt.Sprintf("%d booking, %d refund", effects["book_service"], effects["refund_payment"]), nil
+			return fmt.Sprintf("%d bookings, %d cancelled, %d refund", effects["book_service"], effects["cancel_service"], effects["refund_payment"]), nil
 		}},
+	})
+}
+
+// caller is a token of alice's for the MCP server.
+func (t *tour) caller(scopes string, change ...func(*devissuer.TokenOptions)) devissuer.TokenOptions {
+	o := devissuer.TokenOptions{Subject: "alice", Audience: []string{t.url + "/mcp"}, Scopes: strings.Fields(scopes)}
+	for _, f := range change {
+		f(&o)
+	}
+	return o
+}
+
+// forAPI makes it one for the REST API.
+func (t *tour) forAPI(o *devissuer.TokenOptions) { o.Audience = []string{t.url} }
+
+func elevated(ago time.Duration) func(*devissuer.TokenOptions) {
+	return func(o *devissuer.TokenOptions) { o.ElevatedAt = time.Now().Add(-ago) }
+}
+
+// tool is the call of a tool with a fresh token.
+func (t *tour) tool(o devissuer.TokenOptions, name string, args map[string]any) func(context.Context) (string, error) {
+	return t.keyed("", o, name, args)
+}
+
+// keyed is the call of a tool with an idempotency key.
+func (t *tour) keyed(key string, o devissuer.TokenOptions, name string, args map[string]any) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return t.call(ctx, o, key, name, args) }
+}
+
+// readers: who is asking, for what, how often.
+func (t *tour) readers() []step {
+	none := map[string]any{}
+	reader := t.caller("vehicles.read")
+	return []step{
+		{"read with its scope", "200 allowed", t.tool(reader, "search_vehicles", map[string]any{"fuel": "electric"})},
+		{"token for another audience", "401 authentication.audience", t.tool(t.caller("vehicles.read", func(o *devissuer.TokenOptions) { o.Audience = []string{"https://elsewhere.example"} }), "search_vehicles", none)},
+		{"expired token", "401 authentication.expired", t.tool(t.caller("vehicles.read", func(o *devissuer.TokenOptions) { o.IssuedAt = time.Now().Add(-time.Hour) }), "search_vehicles", none)},
+		{"no token at all", "401 authentication.missing", func(ctx context.Context) (string, error) { return t.callWith(ctx, "", "", "search_vehicles", none) }},
+		{"calls while the issuer changes its key", "30 allowed", func(ctx context.Context) (string, error) { return t.rotate(ctx, reader) }},
+		{"arguments that don't match the schema", "200 schema.arguments", t.tool(reader, "search_vehicles", map[string]any{"fuel": "steam"})},
+		{"a tool that isn't listed", "200 operation.unknown_tool", t.tool(reader, "drop_tables", none)},
+		{"more calls than the strict tier allows", "5 allowed, then 200 rate_limit.exceeded", func(ctx context.Context) (string, error) { return t.exhaust(ctx, t.caller("")) }},
+		{"a REST call with the MCP server's token", "401 authentication.audience", t.rest(http.MethodGet, "/vehicles/V-1001", reader, "", nil)},
+		{"the same with its own", "200 allowed", t.rest(http.MethodGet, "/vehicles/V-1001", t.caller("vehicles.read", t.forAPI), "", nil)},
+	}
+}
+
+// writers: what takes effect, and how often.
+func (t *tour) writers() []step {
+	writer := t.caller("services.write")
+	booking := func(date string) map[string]any {
+		return map[string]any{"vehicle_id": "V-1001", "customer_id": "C-1", "date": date}
+	}
+	post := func(key, date string) func(context.Context) (string, error) {
+		return t.rest(http.MethodPost, "/services", t.caller("services.write", t.forAPI), key, booking(date))
+	}
+	return []step{
+		{"write with the scope for reading", "403 scopes.insufficient", t.keyed("tour-0", t.caller("vehicles.read"), "book_service", booking("2027-03-01"))},
+		{"a condition that isn't met", "200 conditions.failed", t.keyed("tour-0", writer, "book_service", booking("2020-01-01"))},
+		{"write without an idempotency key", "200 idempotency.key_missing", t.tool(writer, "book_service", booking("2027-03-01"))},
+		{"write with a key", "200 allowed", t.keyed("tour-1", writer, "book_service", booking("2027-03-01"))},
+		{"the same again: nothing happens twice", "200 replayed", t.keyed("tour-1", writer, "book_service", booking("2027-03-01"))},
+		{"the key with other arguments", "200 idempotency.mismatch", t.keyed("tour-1", writer, "book_service", booking("2027-03-02"))},
+		{"the same key of another caller", "200 allowed", t.keyed("tour-1", t.caller("services.write", func(o *devissuer.TokenOptions) { o.Subject = "bob" }), "book_service", booking("2027-03-01"))},
+		{"REST: write with a key", "201 allowed", post("tour-2", "2027-03-03")},
+		{"REST: the same again", "201 replayed", post("tour-2", "2027-03-03")},
+		{"REST: the key with other arguments", "422 idempotency.mismatch", post("tour-2", "2027-03-04")},
+		{"REST: two at once with one key", "201 allowed, 409 idempotency.in_flight", func(ctx context.Context) (string, error) { return t.atOnce(ctx, post("tour-3", "2027-03-05")) }},
+		{"a tool whose key is derived from the call", "200 allowed, then 200 replayed", t.twice(t.tool(writer, "cancel_service", map[string]any{"booking_id": "B-1"}))},
+	}
+}
+
+// privileged: who is elevated, and until when.
+func (t *tour) privileged() []step {
+	refund := map[string]any{"payment_id": "P-1", "amount": 100}
+	call := func(key string, change ...func(*devissuer.TokenOptions)) func(context.Context) (string, error) {
+		return t.keyed(key, t.caller("payments.refund", change...), "refund_payment", refund)
+	}
+	return []step{
+		{"privileged without an elevation", "200 elevation.required", call("tour-4")},
+		{"the same call, elevated", "200 allowed", call("tour-4", elevated(0))},
+		{"an elevation that has ended: no replay either", "200 elevation.required", call("tour-4", elevated(2*time.Hour))},
 	}
 }
 
 // run prints each step with what is expected and what was seen, and returns how
 // many differ.
 func (t *tour) run(ctx context.Context) (differ int, err error) {
-	fmt.Fprintf(t.out, "%-42s %-40s %-40s\n", "step", "expected", "seen")
+	fmt.Fprintf(t.out, "%-46s %-40s %-40s\n", "step", "expected", "seen")
 	for _, s := range t.steps() {
 		seen, err := s.do(ctx)
 		if err != nil {
@@ -87,26 +138,26 @@ func (t *tour) run(ctx context.Context) (differ int, err error) {
 			differ++
 			verdict = "  differs"
 		}
-		fmt.Fprintf(t.out, "%-42s %-40s %-40s%s\n", s.name, s.want, seen, verdict)
+		fmt.Fprintf(t.out, "%-46s %-40s %-40s%s\n", s.name, s.want, seen, verdict)
 	}
 	return differ, nil
 }
 
 // call makes a tools/call with a fresh token and says how it ended.
-func (t *tour) call(ctx context.Context, o devissuer.TokenOptions, tool string, args map[string]any) (string, error) {
+func (t *tour) call(ctx context.Context, o devissuer.TokenOptions, key, tool string, args map[string]any) (string, error) {
 	token, err := t.issuer.Mint(o)
 	if err != nil {
 		return "", err
 	}
-	return t.callWith(ctx, token, tool, args)
+	return t.callWith(ctx, token, key, tool, args)
 }
 
 // callWith uses the SDK's client, as an agent would. What the client makes of a
 // refusal is its own; the outcome is read from the wire.
-func (t *tour) callWith(ctx context.Context, token, tool string, args map[string]any) (string, error) {
+func (t *tour) callWith(ctx context.Context, token, key, tool string, args map[string]any) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	wire := &outcome{token: token}
+	wire := &outcome{token: token, key: key}
 	client := mcp.NewClient(&mcp.Implementation{Name: "tour", Version: versionText()}, nil)
 	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{
 		Endpoint: t.url + "/mcp", HTTPClient: &http.Client{Transport: wire}, MaxRetries: -1, DisableStandaloneSSE: true,
@@ -135,7 +186,7 @@ func (t *tour) rotate(ctx context.Context, o devissuer.TokenOptions) (string, er
 				return "", err
 			}
 		}
-		seen, err := t.call(ctx, o, "search_vehicles", map[string]any{})
+		seen, err := t.call(ctx, o, "", "search_vehicles", map[string]any{})
 		if err != nil {
 			return "", err
 		}
@@ -149,7 +200,7 @@ func (t *tour) rotate(ctx context.Context, o devissuer.TokenOptions) (string, er
 // exhaust calls until the caller's rate limit is used up.
 func (t *tour) exhaust(ctx context.Context, o devissuer.TokenOptions) (string, error) {
 	for allowed := range 50 {
-		seen, err := t.call(ctx, o, "dealer_lookup", map[string]any{"city": "Pune"})
+		seen, err := t.call(ctx, o, "", "dealer_lookup", map[string]any{"city": "Pune"})
 		if err != nil {
 			return "", err
 		}
@@ -160,36 +211,84 @@ func (t *tour) exhaust(ctx context.Context, o devissuer.TokenOptions) (string, e
 	return "50 allowed", nil
 }
 
-func (t *tour) get(ctx context.Context, o devissuer.TokenOptions, path string) (string, error) {
-	token, err := t.issuer.Mint(o)
-	if err != nil {
-		return "", err
+// rest is a REST call with a fresh token.
+func (t *tour) rest(method, path string, o devissuer.TokenOptions, key string, args map[string]any) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		token, err := t.issuer.Mint(o)
+		if err != nil {
+			return "", err
+		}
+		var body io.Reader
+		if args != nil {
+			text, err := json.Marshal(args)
+			if err != nil {
+				return "", err
+			}
+			body = bytes.NewReader(text)
+		}
+		req, err := http.NewRequestWithContext(ctx, method, t.url+path, body)
+		if err != nil {
+			return "", err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if args == nil {
+			req.Header.Del("Content-Type")
+		}
+		wire := &outcome{token: token, key: key}
+		resp, err := wire.RoundTrip(req)
+		if err != nil {
+			return "", err
+		}
+		return wire.seen, resp.Body.Close()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url+path, nil)
-	if err != nil {
-		return "", err
+}
+
+// atOnce makes the call twice at a time, with a server that takes its time.
+func (t *tour) atOnce(ctx context.Context, call func(context.Context) (string, error)) (string, error) {
+	t.dealership.SetDelay(500 * time.Millisecond)
+	defer t.dealership.SetDelay(0)
+	seen := make([]string, 2)
+	var group errgroup.Group
+	for i := range seen {
+		group.Go(func() (err error) {
+			seen[i], err = call(ctx)
+			return err
+		})
 	}
-	wire := &outcome{token: token}
-	resp, err := wire.RoundTrip(req)
-	if err != nil {
-		return "", err
+	err := group.Wait()
+	slices.Sort(seen)
+	return strings.Join(seen, ", "), err
+}
+
+// twice makes the call, and again.
+func (t *tour) twice(call func(context.Context) (string, error)) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		first, err := call(ctx)
+		if err != nil {
+			return "", err
+		}
+		second, err := call(ctx)
+		return first + ", then " + second, err
 	}
-	return wire.seen, resp.Body.Close()
 }
 
 // outcome is a transport that adds the token and keeps how the call ended: the
 // HTTP status and the reason, which is "allowed" where none is given. A client
 // makes other requests around its call; of them only a refusal counts.
 type outcome struct {
-	token string
+	token string // empty: none is sent
+	key   string // Idempotency-Key; empty: none is sent
 	seen  string
 }
 
 // RoundTrip implements http.RoundTripper.
 func (o *outcome) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
 	if o.token != "" {
-		req = req.Clone(req.Context())
 		req.Header.Set("Authorization", "Bearer "+o.token)
+	}
+	if o.key != "" {
+		req.Header.Set("Idempotency-Key", o.key)
 	}
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
@@ -206,6 +305,9 @@ func (o *outcome) RoundTrip(req *http.Request) (*http.Response, error) {
 		if r := reasonIn(body); r != "" {
 			reason = r
 		}
+	}
+	if resp.Header.Get("Idempotent-Replayed") == "true" {
+		reason = "replayed"
 	}
 	if req.Method == http.MethodGet || reason != "allowed" || o.seen == "" {
 		o.seen = fmt.Sprintf("%d %s", resp.StatusCode, reason)

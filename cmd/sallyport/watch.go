@@ -131,7 +131,8 @@ const revocationPoll = 400 * time.Millisecond
 func (r *reloader) watchRevocations(ctx context.Context) error {
 	tick := time.NewTicker(revocationPoll)
 	defer tick.Stop()
-	var seen [sha256.Size]byte // of the list in use, with its name
+	var of *state              // the configuration whose list was read last
+	var seen [sha256.Size]byte // of that list, with its name
 	var complaint string
 	for {
 		select {
@@ -139,17 +140,20 @@ func (r *reloader) watchRevocations(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		file := r.current.Load().config.Authentication.RevocationsFile
+		current := r.current.Load()
+		file := current.config.Authentication.RevocationsFile
 		if file == "" {
 			continue
 		}
 		now := digestFiles([]string{file})
-		if now == seen {
+		// With each configuration comes a list, which may be older than the one that
+		// was seen here; and after a complaint the old one may be back.
+		if current == of && now == seen && complaint == "" {
 			continue
 		}
 		err := r.revocations.ReloadFile(file)
 		if err == nil {
-			seen, complaint = now, ""
+			of, seen, complaint = current, now, ""
 			r.metrics.revocationsFailed.Set(0)
 			continue
 		}

@@ -213,7 +213,7 @@ func bindsSession(d *authz.Decision) bool {
 // exchange tells the proxy whether the request needs the second filter.
 func exchange(d *authz.Decision) string {
 	t := d.Tool
-	if d.Allow && (d.Claim != nil || t != nil && (t.MaxConcurrency > 0 || t.PIIPolicy != catalogue.PIINone)) {
+	if d.Allow && (d.Claim != nil || bindsSession(d) || t != nil && (t.MaxConcurrency > 0 || t.PIIPolicy != catalogue.PIINone)) {
 		return "run"
 	}
 	return "pass"

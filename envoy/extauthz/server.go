@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
@@ -20,16 +21,23 @@ type Decider interface {
 	Refuse(cause string) *authz.Decision
 }
 
+// Outcomes is told of each allowed request whose outcome comes with Envoy's access
+// log, because it skips ext_proc.
+type Outcomes interface {
+	Expect(decided time.Time)
+}
+
 // Server is the ext_authz service.
 type Server struct {
-	decider Decider
-	metrics *Metrics
-	log     *slog.Logger
+	decider  Decider
+	outcomes Outcomes
+	metrics  *Metrics
+	log      *slog.Logger
 }
 
 // NewServer returns the service.
-func NewServer(decider Decider, metrics *Metrics, log *slog.Logger) *Server {
-	return &Server{decider: decider, metrics: metrics, log: log}
+func NewServer(decider Decider, outcomes Outcomes, metrics *Metrics, log *slog.Logger) *Server {
+	return &Server{decider: decider, outcomes: outcomes, metrics: metrics, log: log}
 }
 
 // Register adds the service to a gRPC server, which must use Codec.
@@ -71,6 +79,9 @@ func (s *Server) Check(ctx context.Context, q *question) (a *answer) {
 	}
 	d := s.decider.Decide(ctx, req)
 	s.metrics.observe(d)
+	if d.Allow && exchange(d) == "pass" {
+		s.outcomes.Expect(d.Time)
+	}
 	if d.Fault != "" {
 		s.log.ErrorContext(ctx, "decision failed", "decision_id", d.ID, "request_id", req.ID, "fault", d.Fault)
 	}

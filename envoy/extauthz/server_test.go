@@ -43,6 +43,11 @@ func (d *decider) Refuse(cause string) *authz.Decision {
 	return &authz.Decision{ID: "id", Reason: reason("internal." + cause)}
 }
 
+// expected takes every note.
+type expected struct{}
+
+func (expected) Expect(time.Time) {}
+
 func reason(code string) *authz.Reason {
 	for _, r := range authz.Reasons() {
 		if r.Code == code {
@@ -57,7 +62,7 @@ func dial(t testing.TB, d extauthz.Decider) *grpc.ClientConn {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.ForceServerCodecV2(extauthz.NewCodec()))
-	extauthz.NewServer(d, extauthz.NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)).Register(server)
+	extauthz.NewServer(d, expected{}, extauthz.NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)).Register(server)
 	healthv1.RegisterHealthServer(server, health.NewServer())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()

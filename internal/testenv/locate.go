@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 )
 
 // EnvoyBinary finds the Envoy to run: $SALLYPORT_ENVOY, then .tools/envoy of the
@@ -97,18 +99,32 @@ func FreePort() (int, error) {
 	return ports[0], nil
 }
 
+// Ports that no system hands out by itself (Linux begins at 32768, others later):
+// what is free there stays free until somebody names it. A port that the system
+// chose could become a client's own before it is used. Worse, two Envoys could
+// share it without a word, since they listen with SO_REUSEPORT.
+const (
+	lowestPort = 10_240
+	portRange  = 32_768 - lowestPort
+)
+
 // FreePorts are n different ports, each as FreePort gives one.
 func FreePorts(n int) ([]int, error) {
 	ports := make([]int, 0, n)
-	for range n {
+	tries := 100 + 10*n
+	for range tries {
+		if len(ports) == n {
+			return ports, nil
+		}
+		port := lowestPort + rand.IntN(portRange) //nolint:gosec // to meet nobody, not to hide
 		var config net.ListenConfig
-		listener, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+		listener, err := config.Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			continue
 		}
 		// All stay taken until the last is found, so that no two are the same.
 		defer listener.Close() //nolint:errcheck // it has no connections to lose
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
-	return ports, nil
+	return nil, fmt.Errorf("find %d free ports: only %d were found in %d tries", n, len(ports), tries)
 }
