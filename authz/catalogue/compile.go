@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -79,7 +80,9 @@ func (l *loader) compile(r *reader, n *yaml.Node, e *entry) {
 			r.fail(valueAt(n, "requires_elevation"), "a privileged tool always requires elevation")
 		}
 	}
-	t.schema = l.compileSchema(r, n, e)
+	if t.schema = l.compileSchema(r, n, e); t.schema != nil && t.Risk != Read {
+		l.warnIfOpen(r, cmp.Or(e.schema, e.schemaFile), t.schema)
+	}
 	l.add(r, n, t, e)
 }
 
@@ -170,6 +173,28 @@ func (l *loader) compileSchema(r *reader, n *yaml.Node, e *entry) *schema {
 	}
 	l.warn(r.file, n.Line, "%sno input_schema: its arguments are not checked", r.context)
 	return nil
+}
+
+// warnIfOpen is for tools that change something: what a schema doesn't declare
+// reaches the server unchecked.
+func (l *loader) warnIfOpen(r *reader, at *yaml.Node, s *schema) {
+	if len(s.open) == 0 {
+		return
+	}
+	const most = 3
+	var places []string
+	for _, place := range s.open[:min(len(s.open), most)] {
+		if place == "" {
+			places = append(places, "the arguments")
+		} else {
+			places = append(places, quoteShort(place))
+		}
+	}
+	if hidden := len(s.open) - most; hidden > 0 {
+		places = append(places, fmt.Sprintf("%d more places", hidden))
+	}
+	l.warn(r.file, at.Line, "%sinput_schema is open: members that it doesn't declare pass unchecked in %s; close it with additionalProperties: false",
+		r.context, strings.Join(places, ", "))
 }
 
 func (l *loader) compileSchemaFile(r *reader, e *entry) *schema {

@@ -36,8 +36,14 @@ const (
 //
 // A number in args and claims that is whole and fits an int64 is an int, however
 // it is written (7, 7.0, 70e-1); another with at most 17 significant digits is
-// the nearest double. A number with more digits keeps them all and is a string:
-// it equals no number, and to calculate or order with it is an error.
+// the nearest double. A number that is neither can't be compared, so it is an
+// error for the whole condition if it is in a member of args or claims that the
+// expression uses otherwise than with has, in or size. The rest of args may have
+// such numbers.
+//
+// An int is exact, but servers that read numbers as doubles, as JavaScript does,
+// round those beyond 2^53: for such identifiers the argument, and so what a
+// condition compares it with, should be a string.
 //
 // A key that isn't there, a value of the wrong type or too much work is an error
 // too, and an error means no: has(args.x) asks whether a key is there.
@@ -135,12 +141,13 @@ func (c *conditionCompiler) compile(expression string) (program, []string) {
 	if !ast.OutputType().IsExactType(cel.BoolType) {
 		return program{}, []string{fmt.Sprintf("gives %s, must give bool (a value of args or claims: compare it with true)", ast.OutputType())}
 	}
+	args, claims := usedMembers(ast, "args"), usedMembers(ast, "principal.claims")
 	compiled, err := c.env.Program(ast, cel.EvalOptions(cel.OptOptimize),
 		cel.CostTracking(argumentCost{}), cel.CostLimit(maxConditionCost))
 	if err != nil {
 		return program{}, []string{err.Error()}
 	}
-	return program{compiled}, nil
+	return program{compiled, args, claims}, nil
 }
 
 // argumentCost makes calls cost what their arguments are long. CEL knows that only
@@ -171,7 +178,10 @@ func (argumentCost) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uin
 }
 
 // program is a compiled condition; any number of goroutines may run it.
-type program struct{ cel cel.Program }
+type program struct {
+	cel          cel.Program
+	args, claims members
+}
 
 var (
 	errNotDecided = errors.New("not decidable for this call")
@@ -179,6 +189,12 @@ var (
 )
 
 func (p program) holds(vars *Vars) (bool, error) {
+	if name, ok := p.args.unheld(vars.Args); ok {
+		return false, fmt.Errorf("argument %s has a number that can't be compared exactly", quoteShort(name))
+	}
+	if name, ok := p.claims.unheld(vars.Principal.Claims); ok {
+		return false, fmt.Errorf("claim %s has a number that can't be compared exactly", quoteShort(name))
+	}
 	value, _, err := p.cel.Eval((*activation)(vars))
 	if err != nil {
 		return false, evalError(err)

@@ -3,6 +3,7 @@ package catalogue
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"sync"
@@ -46,7 +47,7 @@ func exampleVars(t testing.TB, args string) *Vars {
 			Scopes: []string{"read", "write"}, Roles: []string{"manager"},
 			Claims: map[string]any{
 				"iat": json.Number("1768478400"), "groups": []any{"sales", "north"}, "limit": json.Number("2.5"),
-				"nested": map[string]any{"deep": true}, "nothing": nil,
+				"nested": map[string]any{"deep": true}, "nothing": nil, "big": json.Number("18446744073709551623"),
 			},
 		},
 		Args: arguments(t, args),
@@ -56,11 +57,16 @@ func exampleVars(t testing.TB, args string) *Vars {
 	}
 }
 
+// unheld is the error for a number that CEL can't hold.
+func unheld(what, name string) error {
+	return fmt.Errorf("%s %q has a number that can't be compared exactly", what, name)
+}
+
 func TestConditions(t *testing.T) {
 	t.Parallel()
 	const args = `{"amount": 100, "ratio": 0.5, "vin": "V-1", "ok": true, "none": null,
 		"items": [{"price": 5}, {"price": 7.25}], "account": 9007199254740993, "long": 12345678901234567890123,
-		"longs": [12345678901234567890123], "fine": 0.1234567890123456789}`
+		"longs": [12345678901234567890123], "fine": 0.1234567890123456789, "deep": {"er": {"x": 18446744073709551623}}}`
 	for _, c := range []struct {
 		expression string
 		want       bool
@@ -86,17 +92,28 @@ func TestConditions(t *testing.T) {
 		{expression: `args.ok == true && args.none == null`, want: true},
 		{expression: `args.items.all(i, i.price > 4) && args.items[1].price == 7.25`, want: true},
 		{expression: `has(args.absent) && args.absent > 1`, want: false},
-		{expression: `size(args) == 10 && "vin" in args`, want: true},
+		{expression: `size(args) == 11 && "vin" in args`, want: true},
 
 		// Digits count: a double would make these two accounts one.
 		{expression: `args.account == 9007199254740993`, want: true},
 		{expression: `args.account == 9007199254740992`, want: false},
-		// What no number holds exactly is no number, also inside a list.
-		{expression: `args.long == 12345678901234567890123.0`, want: false},
-		{expression: `args.long == "12345678901234567890123"`, want: true},
-		{expression: `args.longs == [1.0] || args.longs == [args.amount]`, want: false},
-		{expression: `args.long > 5`, err: errNotDecided},
-		{expression: `args.fine < 1.0`, err: errNotDecided},
+		// What no number of CEL holds exactly is compared with nothing, in any order
+		// and in any depth, and only where the expression looks at it.
+		{expression: `args.long != 7`, err: unheld("argument", "long")},
+		{expression: `7 != args.long`, err: unheld("argument", "long")},
+		{expression: `args.long == "12345678901234567890123"`, err: unheld("argument", "long")},
+		{expression: `!(args["long"] in [7, 8])`, err: unheld("argument", "long")},
+		{expression: `[7] != args.longs && !(7 in args.longs)`, err: unheld("argument", "longs")},
+		{expression: `args.longs.all(l, l != 7)`, err: unheld("argument", "longs")},
+		{expression: `args.deep.er.all(k, args.deep.er[k] != 7)`, err: unheld("argument", "deep")},
+		{expression: `args.all(k, k != "long")`, err: unheld("argument", "deep")},
+		{expression: `{"a": args}.a.long != 7`, err: unheld("argument", "deep")},
+		{expression: `["long"].all(k, args[k] != 7)`, err: unheld("argument", "deep")},
+		{expression: `args.amount == 100 || args.long == 7`, err: unheld("argument", "long")},
+		{expression: `args.fine < 1.0`, err: unheld("argument", "fine")},
+		{expression: `principal.claims.big != 7`, err: unheld("claim", "big")},
+		{expression: `principal.claims.exists(k, k == "limit")`, err: unheld("claim", "big")},
+		{expression: `has(args.long) && "long" in args && size(args) > 5 && args.size() > 5 && args.amount == 100`, want: true},
 
 		// An error means no, unless the rest decides alone.
 		{expression: `args.absent == 1 || args.amount == 100`, want: true},

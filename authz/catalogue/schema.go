@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,22 +31,54 @@ const schemaURL = "schema:///input"
 // are those of Go (RE2), which take linear time.
 type schema struct {
 	compiled *jsonschema.Schema
-	text     []byte // of the document, canonical
-	plain    bool   // accepts can say yes
-	maxDepth int    // of arguments; 0: any
+	text     []byte   // of the document, canonical
+	open     []string // places where undeclared members pass
+
+	// plain decides alone. Without it the library does.
+	plain    *plainSchema
+	refutes  *jsonschema.Schema // valid if compiled is not; what it doesn't want to know costs less
+	work     []int              // by depth; see boundedWork
+	spelling *spelling          // nil: nothing can be misspelt
 }
 
 // ValidateArguments checks the arguments against the tool's schema; without one
 // everything is valid. Arguments are what operation.Operation has: numbers are
 // json.Number of bounded length and exponent. The error is made for the caller:
 // it names at most three arguments with what is expected, and holds no values.
+//
+// A member that isn't declared where it stands, and differs from one that is
+// only in letter case, is refused also by a schema that is open: a lenient server
+// would take it for the declared one, whose rules nobody checked. Arguments are
+// refused, too, that a schema with references or alternatives can't be checked
+// for with bounded work.
 func (t *Tool) ValidateArguments(args map[string]any) error {
 	s := t.schema
-	if s == nil || s.plain && accepts(s.compiled, args) {
+	if s == nil {
 		return nil
 	}
-	if s.maxDepth != 0 && depth(args) > s.maxDepth {
-		return fmt.Errorf("arguments are nested in more than %d levels, too deep for this tool's recursive schema", s.maxDepth)
+	if s.plain == nil {
+		return s.ask(args)
+	}
+	if s.plain.accepts(args, nil) {
+		return nil
+	}
+	var r report
+	s.plain.accepts(args, &r)
+	return errors.New(r.String())
+}
+
+// ask asks the library.
+func (s *schema) ask(args map[string]any) error {
+	if wrong := s.spelling.check(args); wrong != nil {
+		return errors.New(describe([]finding{*wrong}, ""))
+	}
+	switch effort := work(s.work, args); {
+	case effort > maxWork:
+		return errors.New("the arguments are too many, or nested too deeply, to be checked with this tool's schema: send fewer at once")
+	case effort > maxExplainedWork && s.refutes.Validate(args) == nil:
+		return errors.New("the arguments don't match the tool's schema; they are too many to say where")
+	case effort > maxExplainedWork:
+		return nil
 	}
 	err := s.compiled.Validate(args)
 	if err == nil {
@@ -53,9 +86,10 @@ func (t *Tool) ValidateArguments(args map[string]any) error {
 	}
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
-		return errors.New("arguments don't match the tool's schema")
+		return errors.New("the arguments don't match the tool's schema")
 	}
-	return errors.New(describe(invalid))
+	found := findings(invalid)
+	return errors.New(describe(found[:min(len(found), maxFindings)], more(len(found)-maxFindings)))
 }
 
 // newSchema compiles a document of JSON values; see jsonValue and parseJSON.
@@ -71,22 +105,58 @@ func newSchema(document any) (*schema, []finding) {
 	if len(text) > maxSchema {
 		return nil, []finding{{nil, fmt.Sprintf("has %d bytes, at most %d are allowed", len(text), maxSchema)}}
 	}
-	compiler := jsonschema.NewCompiler()
-	compiler.DefaultDraft(jsonschema.Draft2020)
-	compiler.AssertFormat()
-	compiler.UseLoader(noLoader{})
+	compiler, loaded := newSchemaCompiler()
+	defer loaded()
 	if err := compiler.AddResource(schemaURL, document); err != nil {
 		return nil, schemaFindings(err)
 	}
-	compiled, err := compiler.Compile(schemaURL)
-	if err != nil {
+	s := &schema{text: text}
+	if s.compiled, err = compiler.Compile(schemaURL); err != nil {
 		return nil, schemaFindings(err)
 	}
-	maxDepth, err := boundedDepth(compiled)
-	if err != nil {
+	if s.work, err = boundedWork(s.compiled); err != nil {
 		return nil, []finding{{nil, err.Error()}}
 	}
-	return &schema{compiled: compiled, text: text, plain: isPlain(root, true), maxDepth: maxDepth}, nil
+	if s.spelling, s.open, err = newSpelling(s.compiled); err != nil {
+		return nil, []finding{{nil, err.Error()}}
+	}
+	if isPlain(root, true) {
+		s.plain, s.spelling = newPlainSchema(s.compiled), nil
+		return s, nil
+	}
+	if movesReferences(document) {
+		return nil, []finding{{nil, "has $dynamicRef or $recursiveRef beside a second $id, so where they lead is known only with the arguments"}}
+	}
+	if s.refutes, err = compileRefuting(compiler); err != nil {
+		return nil, schemaFindings(err)
+	}
+	return s, nil
+}
+
+// newSchemaCompiler returns a compiler, and what to call when all is compiled.
+func newSchemaCompiler() (compiler *jsonschema.Compiler, loaded func()) {
+	compiler = jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft2020)
+	compiler.AssertFormat()
+	compiler.UseLoader(noLoader{})
+	loading := true
+	compiler.UseRegexpEngine(func(text string) (jsonschema.Regexp, error) {
+		if loading {
+			return regexp.Compile(text)
+		}
+		return nil, nil // for an argument of the format regex: see assertedFormats
+	})
+	return compiler, func() { loading = false }
+}
+
+// compileRefuting compiles the opposite of what the compiler has. The library
+// collects no errors inside of "not".
+func compileRefuting(compiler *jsonschema.Compiler) (*jsonschema.Schema, error) {
+	const url = "schema:///refuting"
+	if err := compiler.AddResource(url, map[string]any{"not": map[string]any{"$ref": schemaURL}}); err != nil {
+		return nil, err
+	}
+	return compiler.Compile(url)
 }
 
 // noLoader refuses every reference out of the document: loading a catalogue
@@ -123,6 +193,32 @@ func schemaFindings(err error) []finding {
 	return []finding{{nil, err.Error()}}
 }
 
+// movesReferences reports whether a document has references that lead to another
+// place for each way that leads to them: dynamic ones in a document of several
+// resources.
+func movesReferences(document any) bool {
+	var dynamic, resources bool
+	var look func(value any, root bool)
+	look = func(value any, root bool) {
+		switch v := value.(type) {
+		case map[string]any:
+			for name, member := range v {
+				if _, isText := member.(string); isText {
+					dynamic = dynamic || name == "$dynamicRef" || name == "$recursiveRef"
+					resources = resources || name == "$id" && !root
+				}
+				look(member, false)
+			}
+		case []any:
+			for _, item := range v {
+				look(item, false)
+			}
+		}
+	}
+	look(document, true)
+	return dynamic && resources
+}
+
 // pointerOf returns the tokens of the JSON pointer in a URL's fragment.
 func pointerOf(location string) []string {
 	_, fragment, _ := strings.Cut(location, "#")
@@ -151,11 +247,13 @@ func (l *loader) compileDocument(r *reader, document any, locate func(pointer []
 	return s
 }
 
-// assertedFormats are the formats that values are checked for.
+// assertedFormats are the formats that values are checked for. regex is none: to
+// compile what a stranger sends can take a thousand times its size, and few
+// servers have just the syntax of Go.
 func assertedFormats() []string {
 	return []string{
 		"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "iri", "iri-reference", "json-pointer",
-		"period", "regex", "relative-json-pointer", "semver", "time", "uri", "uri-reference", "uri-template", "uuid",
+		"period", "relative-json-pointer", "semver", "time", "uri", "uri-reference", "uri-template", "uuid",
 	}
 }
 

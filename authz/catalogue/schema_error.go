@@ -1,7 +1,6 @@
 package catalogue
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/big"
@@ -23,15 +22,10 @@ type finding struct {
 // maxFindings is how many findings one refusal names.
 const maxFindings = 3
 
-// describe makes the text of a refusal.
-func describe(err *jsonschema.ValidationError) string {
-	found := findings(err)
+// describe makes the text of a refusal; rest says what is not in it.
+func describe(found []finding, rest string) string {
 	var b strings.Builder
 	for i, f := range found {
-		if i == maxFindings {
-			fmt.Fprintf(&b, "; and %d more", len(found)-i)
-			break
-		}
 		if i > 0 {
 			b.WriteString("; ")
 		}
@@ -41,7 +35,15 @@ func describe(err *jsonschema.ValidationError) string {
 			b.WriteString("argument " + quoteShort(slashed(f.path)[1:]) + " " + f.text)
 		}
 	}
-	return b.String()
+	return b.String() + rest
+}
+
+// more says that there are n more findings.
+func more(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("; and %d more", n)
 }
 
 // slashed is a path as a JSON pointer (RFC 6901).
@@ -57,9 +59,7 @@ func slashed(path []string) string {
 // finds them in the random order of maps.
 func findings(err *jsonschema.ValidationError) []finding {
 	found := leaves(err)
-	slices.SortFunc(found, func(a, b finding) int {
-		return cmp.Or(slices.Compare(a.path, b.path), cmp.Compare(a.text, b.text))
-	})
+	slices.SortFunc(found, compareFindings)
 	return slices.CompactFunc(found, func(a, b finding) bool {
 		return slices.Equal(a.path, b.path) && a.text == b.text
 	})
@@ -148,7 +148,7 @@ func expected(k jsonschema.ErrorKind) string {
 		}
 		return "must be " + oneOf(values)
 	case *kind.Format:
-		if k.Want == "regex" {
+		if k.Want == "regex" { // of a schema's own patterns
 			return "must be a regular expression of RE2, so without look-around and back-references"
 		}
 		return "must be of the format " + quoteShort(k.Want)
@@ -167,15 +167,15 @@ func expected(k jsonschema.ErrorKind) string {
 	case *kind.MaxProperties:
 		return fmt.Sprintf("must have at most %d members", k.Want)
 	case *kind.Minimum:
-		return "must be at least " + decimal(k.Want)
+		return "must be at least " + displayNumber(k.Want)
 	case *kind.Maximum:
-		return "must be at most " + decimal(k.Want)
+		return "must be at most " + displayNumber(k.Want)
 	case *kind.ExclusiveMinimum:
-		return "must be more than " + decimal(k.Want)
+		return "must be more than " + displayNumber(k.Want)
 	case *kind.ExclusiveMaximum:
-		return "must be less than " + decimal(k.Want)
+		return "must be less than " + displayNumber(k.Want)
 	case *kind.MultipleOf:
-		return "must be a multiple of " + decimal(k.Want)
+		return "must be a multiple of " + displayNumber(k.Want)
 	case *kind.Not:
 		return "must not have the form that is excluded here"
 	case *kind.UniqueItems:
@@ -214,7 +214,7 @@ func display(value any) string {
 	return "the value in the schema"
 }
 
-func decimal(r *big.Rat) string {
+func displayNumber(r *big.Rat) string {
 	if r.IsInt() {
 		return r.Num().String()
 	}

@@ -84,9 +84,8 @@ func jsonNumber(text string) (json.Number, bool) {
 	if len(text) > maxLength || !json.Valid([]byte(text)) {
 		return "", false
 	}
-	_, exponent := significant(text)
 	_, err := strconv.ParseFloat(text, 64)
-	return json.Number(text), err == nil && exponent >= minExponent
+	return json.Number(text), err == nil && decimalOf(text, nil).exponent >= minExponent
 }
 
 // locate returns the node that a JSON pointer leads to, or the last one on the

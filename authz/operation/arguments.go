@@ -4,15 +4,12 @@ import (
 	"encoding/json"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // toMap converts an object to what JSON Schema and CEL work on.
 func (t *tape) toMap(object uint32) map[string]any {
-	n := 0
-	for name, ok := t.first(object); ok; name, ok = t.after(object, name) {
-		n++
-	}
-	m := make(map[string]any, n)
+	m := make(map[string]any, t.size(object))
 	for name, ok := t.first(object); ok; name, ok = t.after(object, name) {
 		m[t.text(name)] = t.toValue(name + 1)
 	}
@@ -25,7 +22,7 @@ func (t *tape) toValue(i uint32) any {
 	case objectNode:
 		return t.toMap(i)
 	case arrayNode:
-		list := []any{}
+		list := make([]any, 0, t.size(i))
 		for e := i + 1; e < n.next; e = t.nodes[e].next {
 			list = append(list, t.toValue(e))
 		}
@@ -46,9 +43,10 @@ func (t *tape) toValue(i uint32) any {
 // foldedNames are names of which no two may differ in letter case only, as
 // lenient decoders would take the one for the other.
 type foldedNames struct {
-	few  [8]string
-	n    int
-	seen map[string]struct{} // folded; in use once few is full
+	few    [8]string
+	n      int
+	expect int                 // how many there will be, as far as that is known
+	seen   map[string]struct{} // folded; in use once few is full
 }
 
 // add returns false if an equal name, but for its letter case, is there already.
@@ -64,7 +62,7 @@ func (f *foldedNames) add(name string) bool {
 		return true
 	}
 	if f.seen == nil {
-		f.seen = make(map[string]struct{})
+		f.seen = make(map[string]struct{}, f.expect)
 		for _, other := range f.few {
 			f.seen[folded(other)] = struct{}{}
 		}
@@ -78,13 +76,23 @@ func (f *foldedNames) add(name string) bool {
 }
 
 // folded maps all strings that strings.EqualFold holds equal to one string: each
-// rune becomes the smallest of its folding orbit.
+// rune becomes the least of its folding orbit.
 func folded(s string) string {
-	return strings.Map(func(r rune) rune {
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
+	var room [64]byte
+	b := room[:0]
+	for i, r := range s {
+		switch {
+		case 'a' <= r && r <= 'z':
+			b = append(b, s[i]-'a'+'A')
+		case r < utf8.RuneSelf:
+			b = append(b, s[i])
+		default:
+			least := r
+			for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+				least = min(least, f)
+			}
+			b = utf8.AppendRune(b, least)
 		}
-		return least
-	}, s)
+	}
+	return string(b)
 }

@@ -67,6 +67,7 @@ func (t *tape) appendCanonical(dst []byte, i uint32, without ...string) []byte {
 
 func (t *tape) appendObject(dst []byte, i uint32, without []string) []byte {
 	base := len(t.members)
+	t.members = slices.Grow(t.members, t.size(i))
 	for name, ok := t.first(i); ok; name, ok = t.after(i, name) {
 		if s := t.text(name); !slices.Contains(without, s) {
 			t.members = append(t.members, member{s, name + 1})

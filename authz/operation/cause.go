@@ -47,11 +47,12 @@ const (
 	// CauseInvalidJSON: the body is not one JSON text in UTF-8 without a byte
 	// order mark. [400, -32700]
 	CauseInvalidJSON = "invalid_json"
-	// CauseTooComplex: nesting over maxDepth, more than maxNodes values, or a
-	// number over maxNumberLen or maxExponent. [400, -32600]
+	// CauseTooComplex: nesting over maxDepth, more than maxNodes values, a number
+	// over maxNumberLen or maxExponent, or one with a fraction that no double
+	// keeps. [400, -32600]
 	CauseTooComplex = "too_complex"
-	// CauseDuplicateMember: an object has a member twice, or a tool two
-	// arguments that differ only in letter case. [400, -32600]
+	// CauseDuplicateMember: an object has a member twice, or in a tool's arguments,
+	// at any depth, two that differ only in letter case. [400, -32600]
 	CauseDuplicateMember = "duplicate_member"
 	// CauseMemberCase: a member that means something to the protocol comes in
 	// another letter case, which lenient servers would honour. [400, -32600]

@@ -3,6 +3,7 @@ package operation
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 )
 
 // The canonical call is what two requests must share to be the same call: it
@@ -37,6 +38,7 @@ func (s *scratch) fingerprintMCP(server string, op *Operation, arguments uint32)
 	case arguments == 0:
 		b = append(b, "{}"...)
 	case op.Tool != "":
+		b = slices.Grow(b, len(s.raw(arguments)))
 		b = s.appendCanonical(b, arguments)
 	default:
 		b = s.appendCanonical(b, arguments, "_meta", "inputResponses", "requestState", "task")

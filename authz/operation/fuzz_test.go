@@ -65,6 +65,7 @@ func FuzzParseMCP(f *testing.F) {
 		}
 	}
 	f.Add(legacyCall, "2025-11-25", "", "")
+	f.Add(params("tools/call", `"name":"book","arguments":{"nested":[{"admin":false,"administrator":{"a":1.50}}]}`), "2025-11-25", "", "")
 	f.Add(modernCall, "2026-07-28", "tools/call", "book_service")
 	server := mustNew(f, mcpConfig())
 	f.Fuzz(func(t *testing.T, body, version, method, name string) {
@@ -123,6 +124,27 @@ func checkArguments(t *testing.T, op *operation.Operation, name, arguments strin
 	}
 	if diff := cmp.Diff(want, any(op.Arguments)); diff != "" {
 		t.Fatalf("a lenient server reads other arguments (-want +got):\n%s", diff)
+	}
+	checkCase(t, op.Arguments)
+}
+
+// checkCase finds members of which a server that ignores letter case sees one.
+func checkCase(t *testing.T, value any) {
+	t.Helper()
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			checkCase(t, item)
+		}
+	case map[string]any:
+		for name, member := range v {
+			for other := range v {
+				if name != other && strings.EqualFold(name, other) {
+					t.Fatalf("the members %q and %q are one for a lenient server", name, other)
+				}
+			}
+			checkCase(t, member)
+		}
 	}
 }
 
@@ -187,5 +209,6 @@ func FuzzParseREST(f *testing.F) {
 		if diff := cmp.Diff(want, op.Arguments); diff != "" {
 			t.Fatalf("others read other arguments (-want +got):\n%s", diff)
 		}
+		checkCase(t, op.Arguments)
 	})
 }

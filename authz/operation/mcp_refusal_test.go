@@ -106,6 +106,8 @@ func mcpRefusals() []refused {
 		{"nested too deeply before the id", call(`{"params":` + nested() + `,"id":1}`), operation.CauseTooComplex, ""},
 		{"a huge exponent", call(params("tools/call", `"name":"book","arguments":{"x":1e999999999}`)), operation.CauseTooComplex, "1"},
 		{"a long number", call(params("tools/call", `"name":"book","arguments":{"x":`+strings.Repeat("9", 300)+`}`)), operation.CauseTooComplex, "1"},
+		{"a fraction that is rounded away", call(params("tools/call", `"name":"book","arguments":{"x":7.00000000000000000001}`)), operation.CauseTooComplex, "1"},
+		{"a fraction of 17 digits that is rounded away", call(params("tools/call", `"name":"book","arguments":{"x":[99.999999999999999]}`)), operation.CauseTooComplex, "1"},
 		{"too many values", call(params("tools/call", `"name":"book","arguments":{"x":[0`+strings.Repeat(",0", 1<<17)+`]}`)), operation.CauseTooComplex, "1"},
 		{"a member twice", call(`{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}`), operation.CauseDuplicateMember, "1"},
 		{"a member twice, one escaped", call(`{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"tools/call"}`), operation.CauseDuplicateMember, "1"},
@@ -114,6 +116,8 @@ func mcpRefusals() []refused {
 		{"a member of many twice", call(params("tools/call", `"name":"book","arguments":{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0,"j":0,"k":0,"l":0,"m":0,"n":0,"o":0,"p":0,"q":0,"a":0}`)), operation.CauseDuplicateMember, "1"},
 		{"arguments that differ in case", call(params("tools/call", `"name":"book","arguments":{"amount":1,"Amount":2}`)), operation.CauseDuplicateMember, "1"},
 		{"arguments that differ in case, many", call(params("tools/call", `"name":"book","arguments":{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0,"k":0,"\u212a":0}`)), operation.CauseDuplicateMember, "1"},
+		{"members that differ in case", call(params("tools/call", `"name":"book","arguments":{"nested":{"admin":false,"Admin":true}}`)), operation.CauseDuplicateMember, "1"},
+		{"members that differ in case, deep inside", call(params("tools/call", `"name":"book","arguments":{"x":[[{"a":{"\u017f":0,"b":1,"S":2}}]]}`)), operation.CauseDuplicateMember, "1"},
 
 		// JSON-RPC
 		{"a batch", call("[" + ping + "]"), operation.CauseBatch, ""},
@@ -261,6 +265,10 @@ func targetRefusals() []refused {
 		{"a backslash", read(`file:///pub/..\\etc`), operation.CauseResourceNotListed, "1"},
 		{"an empty segment", read("file:///pub//etc/passwd"), operation.CauseResourceNotListed, "1"},
 		{"a null character", read(`file:///pub/a\u0000`), operation.CauseResourceNotListed, "1"},
+		{"a query", read("dealership://vehicles/..?x"), operation.CauseResourceNotListed, "1"},
+		{"a fragment", read("dealership://vehicles/..#x"), operation.CauseResourceNotListed, "1"},
+		{"a parameter of a segment", read("dealership://vehicles/..;/secret"), operation.CauseResourceNotListed, "1"},
+		{"a space at the end", read("dealership://vehicles/.. "), operation.CauseResourceNotListed, "1"},
 		{"a broken escape", read("file:///pub/%zz"), operation.CauseResourceNotListed, "1"},
 		{"subscribes to an unlisted resource", call(params("resources/subscribe", `"uri":"file:///etc/passwd"`)), operation.CauseResourceNotListed, "1"},
 		{"unsubscribes from an unlisted resource", call(params("resources/unsubscribe", `"uri":"file:///etc/passwd"`)), operation.CauseResourceNotListed, "1"},

@@ -37,8 +37,10 @@ type Operation struct {
 
 	// Arguments are the tool's arguments as JSON Schema and CEL want them:
 	// map[string]any, []any, string, bool, nil and json.Number, so that no
-	// digit is lost. REST: path and query parameters, as strings, and the JSON
-	// body's members in one map. Not nil when a tool is called.
+	// digit is lost; a number with a fraction compares as its double does, and no
+	// two members of an object differ only in letter case. REST: path and query
+	// parameters, as strings, and the JSON body's members in one map. Not nil when
+	// a tool is called.
 	Arguments map[string]any
 	// Fingerprint is the SHA-256 of the canonical call; see fingerprint.go.
 	Fingerprint [32]byte

@@ -151,6 +151,9 @@ func (s *restServer) readBody(req *Request, f *fields, route *template, t *tape,
 	if t.nodes[0].kind != objectNode {
 		return refuse(CauseBadArguments, "body: a JSON object is required")
 	}
+	if name, clash := t.caseClash(0); clash {
+		return refuse(CauseDuplicateMember, "body: %s differs from another member only in letter case", quoted(name))
+	}
 	for name, ok := t.first(0); ok; name, ok = t.after(0, name) {
 		if r := args.add(t.text(name), t.toValue(name+1), "body"); r != nil {
 			return r

@@ -118,6 +118,8 @@ func restRefusals() []refused {
 		{"a list", book(`[{"date":"x"}]`), operation.CauseBadArguments, ""},
 		{"a member twice", book(`{"date":"x","date":"y"}`), operation.CauseDuplicateMember, ""},
 		{"members that differ in case", book(`{"date":"x","Date":"y"}`), operation.CauseDuplicateMember, ""},
+		{"members that differ in case, deep inside", book(`{"date":[{"day":1,"DAY":2}]}`), operation.CauseDuplicateMember, ""},
+		{"a fraction that is rounded away", book(`{"price":99.99999999999999999999}`), operation.CauseTooComplex, ""},
 		{"a path parameter again in the body", book(`{"id":"V-2"}`), operation.CauseBadArguments, ""},
 		{"a path parameter again in the query", get("/api/vehicles/V-1?id=V-2"), operation.CauseBadArguments, ""},
 		{"a path parameter again, in another case", get("/api/vehicles/V-1?ID=V-2"), operation.CauseDuplicateMember, ""},

@@ -1,6 +1,8 @@
 package operation
 
 import (
+	"math"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -196,12 +198,20 @@ func smallInt(s string) int {
 	return n
 }
 
-func numberInBounds(s string) bool {
+// numberProblem says why a number is not accepted: it is out of bounds, or with a
+// fraction that is read differently by servers that keep all digits and by those
+// that round to a double, which most do. 99.99999999999999999 is below 100 and is
+// 100.
+//
+// Whole numbers are kept: they are often identifiers. Of the others, two with at
+// most 15 digits never become one double, and so compare as they do here. One with
+// 16 or 17 is accepted if its double is no number with fewer.
+func numberProblem(s string) string {
 	if len(s) <= 16 && !strings.ContainsAny(s, "eE") {
-		return true
+		return ""
 	}
 	if len(s) > maxNumberLen {
-		return false
+		return outOfBounds
 	}
 	var room [maxNumberLen]byte
 	d := decimalOf(s, room[:0])
@@ -209,7 +219,40 @@ func numberInBounds(s string) bool {
 	if len(d.digits) == 0 {
 		scientific = 0
 	}
-	return len(d.digits) <= maxNumberDigits &&
-		-maxExponent <= d.written && d.written <= maxExponent &&
-		-maxExponent <= scientific && scientific <= maxExponent
+	switch {
+	case len(d.digits) > maxNumberDigits,
+		d.written < -maxExponent, d.written > maxExponent,
+		scientific < -maxExponent, scientific > maxExponent:
+		return outOfBounds
+	case len(d.digits) <= d.point || len(d.digits) == 0:
+		return "" // whole
+	case scientific >= leastExponent && len(d.digits) <= safeDoubleDigits || isOwnDouble(s, d.digits, scientific):
+		return ""
+	}
+	return "a number with a fraction has more digits than a double keeps, or is nearly zero"
+}
+
+const (
+	outOfBounds = "number out of bounds"
+
+	safeDoubleDigits = 15   // any number with so many digits has its own double
+	mostDoubleDigits = 17   // any double has its own number with so many digits
+	leastExponent    = -307 // of doubles with all their digits
+)
+
+// isOwnDouble tells whether a number with a fraction is read as the same by those
+// who round to a double: it is not whole, and none with at most safeDoubleDigits.
+// Nearly zero, where a double has fewer digits, it must be just those.
+func isOwnDouble(s string, digits []byte, scientific int) bool {
+	f, err := strconv.ParseFloat(strings.TrimPrefix(s, "-"), 64)
+	if err != nil || f == math.Trunc(f) || len(digits) > mostDoubleDigits {
+		return false
+	}
+	var room [maxNumberLen]byte
+	if scientific < leastExponent {
+		shortest := decimalOf(string(strconv.AppendFloat(room[:0], f, 'e', -1, 64)), nil)
+		return string(shortest.digits) == string(digits)
+	}
+	fewer, err := strconv.ParseFloat(string(strconv.AppendFloat(room[:0], f, 'e', safeDoubleDigits-1, 64)), 64)
+	return err == nil && fewer != f
 }

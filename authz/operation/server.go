@@ -30,7 +30,11 @@ type MCPConfig struct {
 	// "notifications/*". Answers of the client, the stream (GET) and the end of
 	// a session (DELETE) need no entry: the revisions before 2026-07-28 have them.
 	Methods []string
-	// Resources are exact URIs, or a beginning and "*".
+	// Resources are exact URIs, or a beginning and "*". What * stands for can't lead
+	// out of the beginning, so it has no query, fragment or parameters (? # ;), no
+	// dot segments, and of spaces only escaped ones. A URI with a query must be
+	// listed exactly, or with a beginning that reaches into the query; * is then the
+	// rest of that one parameter.
 	Resources []string
 	// Prompts are exact names, or a beginning and "*".
 	Prompts []string

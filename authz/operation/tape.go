@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,7 +13,7 @@ const (
 	maxNodes        = 1 << 17 // values and member names; each takes more memory than its text
 	maxNumberLen    = 256     // bytes of a number's text
 	maxNumberDigits = 100     // digits of a number without leading and trailing zeros
-	maxExponent     = 400     // magnitude of a number's exponent, as written and in scientific form
+	maxExponent     = 400     // magnitude of a number's exponent, as written and in scientific form; see numberProblem for fractions
 )
 
 type kind uint8
@@ -71,6 +72,7 @@ func (t *tape) read(src string) *syntax {
 	if !utf8.ValidString(src) {
 		return &syntax{CauseInvalidJSON, "invalid UTF-8"}
 	}
+	t.reserve()
 	t.space()
 	if err := t.value(0); err != nil {
 		return err
@@ -80,6 +82,21 @@ func (t *tape) read(src string) *syntax {
 		return &syntax{CauseInvalidJSON, "data after the JSON text"}
 	}
 	return nil
+}
+
+// reserve makes room for the nodes of a long text at once: to double it again and
+// again would take several times of that. Each node but the first comes after one
+// of these characters.
+func (t *tape) reserve() {
+	const short = 4 << 10
+	if len(t.src) <= short {
+		return
+	}
+	most := 1
+	for _, before := range [...]string{",", ":", "[", "{"} {
+		most += strings.Count(t.src, before)
+	}
+	t.nodes = slices.Grow(t.nodes, min(most, maxNodes))
 }
 
 func (t *tape) space() {
@@ -235,8 +252,8 @@ func (t *tape) number() *syntax {
 	if length == 0 {
 		return &syntax{CauseInvalidJSON, "invalid number"}
 	}
-	if !numberInBounds(t.src[t.pos : t.pos+length]) {
-		return &syntax{CauseTooComplex, "number out of bounds"}
+	if problem := numberProblem(t.src[t.pos : t.pos+length]); problem != "" {
+		return &syntax{CauseTooComplex, problem}
 	}
 	t.pos += length
 	t.close(i)
@@ -287,6 +304,21 @@ func (t *tape) after(object, name uint32) (next uint32, ok bool) {
 	return next, next < t.nodes[object].next
 }
 
+// size is the number of an object's members or an array's elements.
+func (t *tape) size(i uint32) int {
+	n := 0
+	if t.nodes[i].kind == objectNode {
+		for name, ok := t.first(i); ok; name, ok = t.after(i, name) {
+			n++
+		}
+		return n
+	}
+	for e := i + 1; e < t.nodes[i].next; e = t.nodes[e].next {
+		n++
+	}
+	return n
+}
+
 // raw is the text of a node as it stands in the source.
 func (t *tape) raw(i uint32) string { return t.src[t.nodes[i].start:t.nodes[i].end] }
 
@@ -300,13 +332,18 @@ func (t *tape) text(i uint32) string {
 	return s
 }
 
-// caseClash finds two members of an object whose names differ only in letter
-// case.
-func (t *tape) caseClash(object uint32) (string, bool) {
-	var names foldedNames
-	for name, rest := t.first(object); rest; name, rest = t.after(object, name) {
-		if s := t.text(name); !names.add(s) {
-			return s, true
+// caseClash finds two members of one object, this one or any inside it, whose
+// names differ only in letter case.
+func (t *tape) caseClash(root uint32) (string, bool) {
+	for object := root; object < t.nodes[root].next; object++ {
+		if t.nodes[object].kind != objectNode {
+			continue
+		}
+		names := foldedNames{expect: t.size(object)}
+		for name, rest := t.first(object); rest; name, rest = t.after(object, name) {
+			if s := t.text(name); !names.add(s) {
+				return s, true
+			}
 		}
 	}
 	return "", false

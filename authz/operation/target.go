@@ -1,6 +1,10 @@
 package operation
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // findTarget finds the tool, resource or prompt that a method names, and holds
 // the latter two to their allow-lists. arguments is the node of what goes into
@@ -40,7 +44,7 @@ func (s *mcpServer) findTool(m *message, op *Operation) *Refusal {
 		return refuse(CauseBadArguments, "params.arguments: must be an object")
 	}
 	if name, clash := m.caseClash(m.par.arguments); clash {
-		return refuse(CauseDuplicateMember, "params.arguments: %s differs from another argument only in letter case", quoted(name))
+		return refuse(CauseDuplicateMember, "params.arguments: %s differs from another member only in letter case", quoted(name))
 	}
 	op.Arguments = m.toMap(m.par.arguments)
 	return nil
@@ -137,7 +141,8 @@ func (s *mcpServer) checkSubscriptions(m *message) *Refusal {
 type resourceList struct{ allowlist }
 
 // has tells whether a URI is listed. What an entry's * stands for must stay
-// below that entry's beginning for every server, however it normalises.
+// below that entry's beginning for every server, however it normalises; an exact
+// entry is what it is.
 func (l *resourceList) has(uri string) bool {
 	if _, ok := l.exact[uri]; ok {
 		return true
@@ -150,24 +155,46 @@ func (l *resourceList) has(uri string) bool {
 	return false
 }
 
-// staysBelow refuses in the rest of a URI what can lead out of the prefix: dot
-// segments and empty ones, backslashes, controls, and escapes of any of these.
-// The segment that the prefix ends in is looked at whole.
+// staysBelow tells whether a URI that begins with a prefix can't lead out of it.
+//
+// Beyond the prefix there must be nothing at which a server may end the path and
+// start something else: ? # ; or, if the prefix reaches into a query, &. Nor may
+// there be backslashes, spaces, controls, or characters beyond ASCII other than
+// letters and digits, as some are spaces, dots or slashes to lenient servers. An
+// escape must stand for none of these but a space, and for no slash, dot or
+// escape. No segment may be empty or only dots and spaces; the one that the
+// prefix ends in is looked at whole.
 func staysBelow(uri, prefix string) bool {
-	rest := uri[strings.LastIndexByte(prefix, '/')+1:]
-	if strings.HasSuffix(prefix, "://") {
-		rest = strings.TrimPrefix(rest, "/") // file:///… has no authority
+	rest, forbidden := uri[len(prefix):], `?#;\`
+	if strings.Contains(prefix, "?") {
+		forbidden = `?#;\&`
 	}
-	for segment := range strings.SplitSeq(rest, "/") {
-		if segment == "" || segment == "." || segment == ".." {
+	for i := range len(rest) {
+		if c := rest[i]; c <= ' ' || c == 0x7f || c == '%' && !harmlessEscape(rest[i:]) {
 			return false
 		}
-		for i := range len(segment) {
-			c := segment[i]
-			if c < ' ' || c == 0x7f || c == '\\' || c == '%' && !harmlessEscape(segment[i:]) {
-				return false
-			}
+	}
+	decoded, _ := decodePercent(rest, false)
+	if !utf8.ValidString(decoded) || strings.ContainsAny(decoded, forbidden) || strings.ContainsFunc(decoded, isOdd) {
+		return false
+	}
+	path, ok := decodePercent(uri[strings.LastIndexByte(prefix, '/')+1:], false)
+	if !ok {
+		return false
+	}
+	if strings.HasSuffix(prefix, "://") {
+		path = strings.TrimPrefix(path, "/") // file:///… has no authority
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if !strings.ContainsFunc(segment, func(c rune) bool { return c != '.' && c != ' ' && !unicode.Is(unicode.M, c) }) {
+			return false
 		}
 	}
 	return true
+}
+
+// isOdd tells the characters beyond ASCII that are neither letters, with their
+// marks, nor digits.
+func isOdd(c rune) bool {
+	return c >= utf8.RuneSelf && !unicode.In(c, unicode.L, unicode.M, unicode.Nd)
 }

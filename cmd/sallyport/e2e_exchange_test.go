@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sallyport/sallyport/envoy/refusal"
 	"github.com/sallyport/sallyport/internal/dealership"
 )
 
@@ -177,7 +178,7 @@ func (a answer) json() string {
 }
 
 // refusal is what a refused client reads, in any dialect.
-type refusal struct {
+type facts struct {
 	Reason       string   `json:"reason"`
 	DecisionID   string   `json:"decision_id"`
 	Policies     []string `json:"policies_evaluated"`
@@ -187,18 +188,18 @@ type refusal struct {
 }
 
 // refusal reads the body; code is the JSON-RPC error's, 0 if there is none.
-func (a answer) refusal(t *testing.T) (facts refusal, code int) {
+func (a answer) refusal(t *testing.T) (_ facts, code int) {
 	t.Helper()
 	var body struct {
-		refusal
+		facts
 		ID    json.RawMessage `json:"id"`
 		Error *struct {
-			Code int     `json:"code"`
-			Data refusal `json:"data"`
+			Code int   `json:"code"`
+			Data facts `json:"data"`
 		} `json:"error"`
 		Result *struct {
-			IsError           bool    `json:"isError"`
-			StructuredContent refusal `json:"structuredContent"`
+			IsError bool             `json:"isError"`
+			Meta    map[string]facts `json:"_meta"`
 		} `json:"result"`
 	}
 	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
@@ -211,9 +212,9 @@ func (a answer) refusal(t *testing.T) (facts refusal, code int) {
 		if !body.Result.IsError {
 			t.Errorf("the refusal is no error for the client: %s", a.body)
 		}
-		return body.Result.StructuredContent, 0
+		return body.Result.Meta[refusal.FactsKey], 0
 	}
-	return body.refusal, 0
+	return body.facts, 0
 }
 
 // decision is one line of the decision log.
@@ -324,8 +325,8 @@ func (m *mesh) denied(t *testing.T, a answer, status int, reason string) decisio
 	if authenticated := len(want) > 2; authenticated != (d.Principal.ID != "") {
 		t.Errorf("the record's principal is %+v", d.Principal)
 	}
-	facts, _ := a.refusal(t)
-	if diff := cmp.Diff(refusal{Reason: reason, DecisionID: d.ID, Policies: want}, refusal{Reason: facts.Reason, DecisionID: facts.DecisionID, Policies: facts.Policies}); diff != "" {
+	got, _ := a.refusal(t)
+	if diff := cmp.Diff(facts{Reason: reason, DecisionID: d.ID, Policies: want}, facts{Reason: got.Reason, DecisionID: got.DecisionID, Policies: got.Policies}); diff != "" {
 		t.Errorf("body (-want +got):\n%s", diff)
 	}
 	if cache := a.header.Get("Cache-Control"); cache != "no-store" {

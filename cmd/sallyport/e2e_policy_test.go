@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sallyport/sallyport/envoy/refusal"
 	"github.com/sallyport/sallyport/internal/devissuer"
 )
 
@@ -88,7 +89,7 @@ func TestElevation(t *testing.T) {
 			ResultType string `json:"resultType"`
 			IsError    bool   `json:"isError"`
 			Content    []struct{ Type, Text string }
-			Structured map[string]any `json:"structuredContent"`
+			Meta       map[string]map[string]any `json:"_meta"`
 		} `json:"result"`
 	}
 	if err := json.Unmarshal([]byte(a.body), &message); err != nil {
@@ -100,10 +101,10 @@ func TestElevation(t *testing.T) {
 		t.Errorf("the answer doesn't tell the model what to do: %s", a.body)
 	}
 	for name, want := range map[string]any{
-		"type": "elevation_required", "elevation_required": true, "elevation_url": url, "elevation_duration_seconds": 3600.0,
+		"reason": "elevation.required", "elevation_required": true, "elevation_url": url, "elevation_duration_seconds": 3600.0,
 	} {
-		if diff := cmp.Diff(want, got.Structured[name]); diff != "" {
-			t.Errorf("structuredContent.%s (-want +got):\n%s", name, diff)
+		if diff := cmp.Diff(want, got.Meta[refusal.FactsKey][name]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 	a = m.send(t, rest(plain, "DELETE", "/services/B-1", ""))

@@ -14,6 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/sallyport/sallyport/envoy/refusal"
 	"github.com/sallyport/sallyport/internal/testenv"
 )
 
@@ -162,8 +163,8 @@ func useTools(ctx context.Context, t *testing.T, session *mcp.ClientSession, pro
 	if err != nil || !result.IsError {
 		t.Fatalf("a privileged tool: %+v, %v", result, err)
 	}
-	if facts, ok := result.StructuredContent.(map[string]any); !ok || facts["type"] != "elevation_required" || facts["elevation_url"] == "" {
-		t.Errorf("a privileged tool: structured content %v", result.StructuredContent)
+	if facts, ok := result.Meta[refusal.FactsKey].(map[string]any); !ok || facts["reason"] != "elevation.required" || facts["elevation_url"] == "" {
+		t.Errorf("a privileged tool: %v", result.Meta)
 	}
 	greet()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sallyport/sallyport/envoy/refusal"
 	"github.com/sallyport/sallyport/internal/devissuer"
 )
 
@@ -323,10 +324,12 @@ func reasonIn(body []byte) string {
 	var answer struct {
 		facts
 		Error  struct{ Data facts }
-		Result struct{ StructuredContent facts }
+		Result struct {
+			Meta map[string]facts `json:"_meta"`
+		}
 	}
 	if json.Unmarshal(body, &answer) != nil {
 		return ""
 	}
-	return answer.Reason + answer.Error.Data.Reason + answer.Result.StructuredContent.Reason
+	return answer.Reason + answer.Error.Data.Reason + answer.Result.Meta[refusal.FactsKey].Reason
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/authz/operation"
+	"github.com/sallyport/sallyport/envoy/refusal"
 )
 
 func protoName(name string) protoreflect.Name { return protoreflect.Name(name) }
@@ -159,8 +160,9 @@ func dropFacts(body map[string]any) map[string]any {
 		return facts
 	}
 	result, _ := body["result"].(map[string]any)
-	facts, _ := result["structuredContent"].(map[string]any)
-	delete(result, "structuredContent")
+	meta, _ := result["_meta"].(map[string]any)
+	facts, _ := meta[refusal.FactsKey].(map[string]any)
+	delete(result, "_meta")
 	return facts
 }
 

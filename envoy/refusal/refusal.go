@@ -121,6 +121,11 @@ func (r *Refusal) rpcError() rpcResponse {
 	}
 }
 
+// FactsKey is where a tool result carries the facts of its refusal, in _meta.
+// Not in structuredContent: that belongs to the tool's output schema, and
+// clients check it against that even in an error.
+const FactsKey = "io.github.sallyport/refusal"
+
 // toolError is a tools/call result that says what went wrong, so that the model
 // behind the client sees it and can do something about it.
 func (r *Refusal) toolError() rpcResponse {
@@ -131,15 +136,13 @@ func (r *Refusal) toolError() rpcResponse {
 	type result struct {
 		ResultType string         `json:"resultType,omitempty"`
 		Content    []content      `json:"content"`
-		Structured map[string]any `json:"structuredContent"`
 		IsError    bool           `json:"isError"`
+		Meta       map[string]any `json:"_meta"`
 	}
-	structured := r.facts()
-	structured["type"] = strings.ReplaceAll(r.Reason.Code, ".", "_")
 	answer := result{
-		Content:    []content{{Type: "text", Text: r.Text()}},
-		Structured: structured,
-		IsError:    true,
+		Content: []content{{Type: "text", Text: r.Text()}},
+		IsError: true,
+		Meta:    map[string]any{FactsKey: r.facts()},
 	}
 	if r.Stateless {
 		answer.ResultType = "complete" // required since MCP 2026-07-28
