@@ -56,7 +56,8 @@ fuzz: ## run every fuzz test for FUZZTIME (default 30s) each
 	  done; done
 
 .PHONY: check
-check: ## what a change must pass: format, generate, lint, test, clean tree
+check: ## what a change must pass: format, modules, generate, lint, test, clean tree
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt"; exit 1; }
+	$(GO) mod tidy -diff
 	$(MAKE) generate lint test
 	git diff --exit-code

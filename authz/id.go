@@ -13,8 +13,8 @@ func newID(now time.Time) string {
 	var id [16]byte
 	rand.Read(id[6:]) // never fails: crypto/rand crashes the program instead
 	ms := uint64(now.UnixMilli())
-	binary.BigEndian.PutUint16(id[0:], uint16(ms>>32))
-	binary.BigEndian.PutUint32(id[2:], uint32(ms))
+	binary.BigEndian.PutUint16(id[0:], uint16(ms>>32)) //nolint:gosec // its upper bits
+	binary.BigEndian.PutUint32(id[2:], uint32(ms))     //nolint:gosec // its lower bits
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
 

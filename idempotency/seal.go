@@ -78,11 +78,11 @@ func NewSealer(files ...string) (*Sealer, error) {
 }
 
 func readKey(name string) ([]byte, error) {
-	file, err := os.Open(name) //nolint:gosec // the operator names it
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	info, err := file.Stat()
 	switch {
 	case err != nil:

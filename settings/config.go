@@ -329,7 +329,7 @@ type ServiceTLS struct {
 
 // defaults is the lowest layer.
 func defaults() Config {
-	return Config{
+	return Config{ //nolint:gosec // SecretsDir is where secrets are, not one
 		Profile:     "production",
 		SecretsDir:  "/etc/sallyport/secrets",
 		Listen:      Listen{GRPC: "127.0.0.1:9001", HTTP: "127.0.0.1:9002", Ops: "127.0.0.1:9003", ShutdownGrace: 10 * time.Second},

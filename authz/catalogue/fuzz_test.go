@@ -62,7 +62,7 @@ func FuzzCatalogue(f *testing.F) {
 		}
 		for _, tool := range l.catalogue.tools {
 			if tool.Risk == 0 || tool.Tier == 0 || tool.PIIPolicy == 0 || tool.Timeout <= 0 ||
-				tool.Risk == Privileged && !(tool.RequiresElevation && tool.Idempotency.Enabled) ||
+				tool.Risk == Privileged && (!tool.RequiresElevation || !tool.Idempotency.Enabled) ||
 				len(tool.Conditions) != len(tool.conditions) {
 				t.Errorf("tool %+v", tool)
 			}

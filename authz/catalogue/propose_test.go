@@ -207,9 +207,9 @@ func TestCleanText(t *testing.T) {
 		"\xff":                  "\uFFFD",
 		"ääää":                  "ääää",
 		"ääääääääää":            "äääää…",
-		strings.Repeat("x", 14): "xxxxxxxxx…",
+		strings.Repeat("x", 14): "xxxxxxxxxx…",
 	} {
-		if got := cleanText(text, 13); got != want && !(len(got) <= 13 && strings.HasSuffix(got, "…") && want[len(want)-len("…"):] == "…") {
+		if got := cleanText(text, 13); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}

@@ -76,5 +76,5 @@ func nameOf[T ~uint8](names []string, value T) string {
 
 // valueOf returns the value with this name, or 0.
 func valueOf[T ~uint8](names []string, name string) T {
-	return T(slices.Index(names, name) + 1) //nolint:gosec // at most len(names)
+	return T(slices.Index(names, name) + 1)
 }

@@ -153,7 +153,7 @@ func TestStoredSetIsRefused(t *testing.T) {
 			if raw, err = json.Marshal(doc); err != nil {
 				t.Fatal(err)
 			}
-			write(t, file, raw, 0o600)
+			write(t, file, raw)
 		}
 	}
 	chmod := func(mode fs.FileMode) func(t *testing.T, file string) {
@@ -187,7 +187,7 @@ func TestStoredSetIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		"emptied": {why: "unexpected end of JSON input", spoil: func(t *testing.T, file string) { write(t, file, nil, 0o600) }},
+		"emptied": {why: "unexpected end of JSON input", spoil: func(t *testing.T, file string) { write(t, file, nil) }},
 		"oversize": {why: "more than 2097152 bytes", spoil: func(t *testing.T, file string) {
 			if err := os.Truncate(file, 2<<20+1); err != nil { // filled up with zeros
 				t.Fatal(err)
@@ -232,9 +232,9 @@ func TestStoredSetIsRefused(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, file string, raw []byte, mode fs.FileMode) {
+func write(t *testing.T, file string, raw []byte) {
 	t.Helper()
-	if err := os.WriteFile(file, raw, mode); err != nil {
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -272,7 +272,7 @@ func TestStoredSetOfAnotherConfiguration(t *testing.T) {
 func TestStoredSetOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "f")
-	write(t, file, nil, 0o600)
+	write(t, file, nil)
 	info, err := os.Stat(file)
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +347,7 @@ func FuzzReadStored(f *testing.F) {
 			t.Skip()
 		}
 		k := newTestKeySet(t, newFakeProvider(), cached(dir, time.Hour))
-		write(t, k.storedPath(), raw, 0o600)
+		write(t, k.storedPath(), raw)
 		stored, err := readStored(k.storedPath())
 		loadErr := k.loadStored(t.Context(), diskDay())
 		if err != nil && loadErr == nil {

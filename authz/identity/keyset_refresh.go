@@ -100,7 +100,9 @@ func (k *KeySet) nextRefresh(due time.Time) time.Time {
 }
 
 // jittered takes up to a tenth off, so that replicas don't fetch in step.
-func jittered(d time.Duration) time.Duration { return d - rand.N(d/10) }
+func jittered(d time.Duration) time.Duration {
+	return d - rand.N(d/10) //nolint:gosec // to meet nobody, not to hide
+}
 
 // landNext ends the flight that will not begin any more.
 func (k *KeySet) landNext() {

@@ -47,7 +47,7 @@ func (r *RedisReplays) Remember(ctx context.Context, key, value [sha256.Size]byt
 	defer cancel()
 	var mine [replaySize]byte
 	copy(mine[:], value[:])
-	binary.BigEndian.PutUint64(mine[sha256.Size:], rand.Uint64())
+	binary.BigEndian.PutUint64(mine[sha256.Size:], rand.Uint64()) //nolint:gosec // to be told apart, not to be secret
 	name := r.cfg.Prefix + "replay:" + base64.RawURLEncoding.EncodeToString(key[:])
 	bound, err := r.remember.Run(ctx, r.client, []string{name}, mine[:], until.Add(maxClockSkew).UnixMilli()).Text()
 	switch {

@@ -186,9 +186,9 @@ func BenchmarkRedisReplays(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer server.Remove() //nolint:errcheck // it ends with the process too
+	defer server.Remove()
 	client := redis.NewClient(&redis.Options{Network: server.Network(), Addr: server.Address(), ContextTimeoutEnabled: true})
-	defer client.Close() //nolint:errcheck // nothing depends on it
+	defer client.Close()
 	r := newRedisReplays(b, client, redisTimeout)
 	b.ReportAllocs()
 	n := 0

@@ -106,7 +106,7 @@ func TestRevocationFileMistakes(t *testing.T) {
 		{"version 2", "version: 2\nrevocations: []\n", ":1: version must be 1"},
 		{"no list", "version: 1\n", ":1: revocations must be a list"},
 		{"null list", "version: 1\nrevocations:\n", ":1: revocations must be a list"},
-		{"unknown key", head + "  - {issuer: a, subject: s, untill: x}\n", `:3: "untill" is not a key of a revocation`},
+		{"unknown key", head + "  - {issuer: a, subject: s, expires: x}\n", `:3: "expires" is not a key of a revocation`},
 		{"unknown key of the file", "version: 1\nrevocation: []\n", `:2: "revocation" is not a key of the file`},
 		{"key twice", head + "  - {issuer: a, subject: s,\n     subject: t}\n", ":4: subject is already set in line 3"},
 		{"no issuer", head + "  - subject: s\n", ":3: a revocation needs an issuer"},

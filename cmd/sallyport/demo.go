@@ -99,7 +99,7 @@ type mesh struct {
 // demoClient is the client of the demo's issuer for trying by hand.
 const (
 	demoClient = "demo"
-	demoSecret = "demo" //nolint:gosec // loopback only, and gone with the demo
+	demoSecret = "demo"
 )
 
 // startMesh returns what was started so far even with an error.

@@ -66,7 +66,7 @@ func TestDemoOnce(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v:\n%s", err, output)
 	}
-	if !bytes.Contains(output, []byte("what reached the server")) || bytes.Contains(output, []byte("differs")) {
+	if !bytes.Contains(output, []byte("what took effect")) || bytes.Contains(output, []byte("differs")) {
 		t.Errorf("the tour is not as expected:\n%s", output)
 	}
 	nothingLeft(t, tmp)

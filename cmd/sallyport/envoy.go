@@ -84,7 +84,10 @@ func envoyConfig(cfg *settings.Config) xds.Config {
 		HTTP:            ourEndpoint(cfg, cfg.Listen.HTTP),
 		MaxRequestBytes: uint32(cfg.Envoy.MaxRequestBytes), //nolint:gosec // bounded at load
 		CheckTimeout:    cfg.Envoy.CheckTimeout,
+		ReceiveTimeout:  cfg.Envoy.ReceiveTimeout,
 		RequestTimeout:  cfg.Envoy.RequestTimeout,
+		MaxConnections:  uint32(cfg.Envoy.MaxConnections), //nolint:gosec // bounded at load
+		MaxHeapBytes:    uint64(cfg.Envoy.MaxHeapBytes),   //nolint:gosec // bounded at load
 		XFFTrustedHops:  uint32(cfg.Envoy.XFFTrustedHops), //nolint:gosec // bounded at load
 	}
 	for i := range cfg.Servers {

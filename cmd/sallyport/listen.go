@@ -35,7 +35,7 @@ func listen(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // Envoy may run as another user of the group
 		return nil, errors.Join(err, listener.Close())
 	}
 	return listener, nil

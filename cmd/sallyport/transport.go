@@ -22,13 +22,12 @@ import (
 // streamWorkers are goroutines that keep their grown stacks from Check to Check.
 const streamWorkers = 32
 
-// newGRPCServer is where Envoy asks. Its stream workers and shared write
-// buffers save the CPU of a goroutine and a buffer for each Check.
+// newGRPCServer is where Envoy asks. Its stream workers save the CPU of a
+// goroutine for each Check.
 func newGRPCServer(cfg *settings.Config, listeners *listeners) (*grpc.Server, *health.Server) {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(extauthz.NewCodec()),
 		grpc.NumStreamWorkers(streamWorkers),
-		grpc.SharedWriteBuffer(true),
 		// A body, its headers, and the same again for what base64 and framing add.
 		grpc.MaxRecvMsgSize(2*cfg.Envoy.MaxRequestBytes + 1<<20),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),

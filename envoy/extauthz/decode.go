@@ -158,7 +158,7 @@ func decodeHTTP(http reader, req *authz.Request) error {
 		case fieldHTTPScheme:
 			req.Scheme = http.text
 		case fieldHTTPSize:
-			size = int64(http.number)
+			size = int64(http.number) //nolint:gosec // -1 is what a client didn't say
 		case fieldHTTPBody, fieldHTTPRawBody:
 			body = http.text
 		case fieldHTTPHeaders:

@@ -27,7 +27,7 @@ func (w *writer) open(num protowire.Number) (mark int) {
 func (w *writer) close(mark int) {
 	size := len(w.buf) - mark
 	if size < 0x80 {
-		w.buf[mark-1] = byte(size)
+		w.buf[mark-1] = byte(size) //nolint:gosec // below 128
 		return
 	}
 	more := protowire.SizeVarint(uint64(size)) - 1

@@ -23,9 +23,9 @@ const (
 )
 
 // refuse answers the client, so that nothing goes on.
-func (x *exchange) refuse(code, detail string, retryIn time.Duration) *extprocv3.ProcessingResponse {
+func (x *exchange) refuse(code string, retryIn time.Duration) *extprocv3.ProcessingResponse {
 	x.result = code
-	r := refusal.Refusal{Reason: authz.ReasonOf(code), Detail: detail, DecisionID: x.decisionID(), RetryIn: retryIn}
+	r := refusal.Refusal{Reason: authz.ReasonOf(code), DecisionID: x.decisionID(), RetryIn: retryIn}
 	if x.meta != nil {
 		r.MCP, r.RPCID = x.meta.rpcID != "", x.meta.rpcID
 	}
@@ -53,7 +53,7 @@ func (x *exchange) replay(r *idempotency.Response) *extprocv3.ProcessingResponse
 		var err error
 		if body, err = idempotency.AppendReplay(nil, []byte(x.meta.rpcID), r); err != nil {
 			x.server.log.ErrorContext(x.ctx, "stored response can't be repeated", "error", err, "decision_id", x.decisionID())
-			return x.refuse("idempotency.not_retained", "", 0)
+			return x.refuse("idempotency.not_retained", 0)
 		}
 		headers = append(headers, setHeader("content-type", "application/json"))
 	}
@@ -83,7 +83,7 @@ func (x *exchange) bindSession(session string) *extprocv3.ProcessingResponse {
 	defer cancel()
 	if err := x.server.sessions.Bind(ctx, x.meta.server, session, x.meta.principalID); err != nil {
 		x.server.log.ErrorContext(x.ctx, "session not bound", "error", err, "decision_id", x.decisionID())
-		return x.refuse("operation.session_unavailable", "", 0)
+		return x.refuse("operation.session_unavailable", 0)
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (x *exchange) open(request *extprocv3.ProcessingRequest) *extprocv3.Process
 	m, err := readMetadata(request.GetMetadataContext())
 	if err != nil {
 		x.server.log.ErrorContext(x.ctx, "request without a decision that can be read", "error", err)
-		return x.refuse("internal.metadata", "", 0)
+		return x.refuse("internal.metadata", 0)
 	}
 	x.meta = m
 	if !m.run {
@@ -120,7 +120,7 @@ func (x *exchange) claim() *extprocv3.ProcessingResponse {
 		x.claimed = true
 		x.release()
 		x.server.log.ErrorContext(x.ctx, "key not claimed", "error", err, "decision_id", x.decisionID())
-		return x.refuse("idempotency.unavailable", "", 0)
+		return x.refuse("idempotency.unavailable", 0)
 	}
 	switch result.State {
 	case idempotency.Acquired:
@@ -129,13 +129,13 @@ func (x *exchange) claim() *extprocv3.ProcessingResponse {
 	case idempotency.Replay:
 		return x.replay(result.Response)
 	case idempotency.Busy:
-		return x.refuse("idempotency.in_flight", "", result.RetryIn)
+		return x.refuse("idempotency.in_flight", result.RetryIn)
 	case idempotency.Mismatch:
-		return x.refuse("idempotency.mismatch", "", 0)
+		return x.refuse("idempotency.mismatch", 0)
 	case idempotency.NotRetained:
-		return x.refuse("idempotency.not_retained", "", 0)
+		return x.refuse("idempotency.not_retained", 0)
 	default:
-		return x.refuse("idempotency.outcome_unknown", "", 0)
+		return x.refuse("idempotency.outcome_unknown", 0)
 	}
 }
 
@@ -152,9 +152,9 @@ func (x *exchange) takeSlot() *extprocv3.ProcessingResponse {
 	if err != nil {
 		x.slotted = true // it may have been taken all the same, so that close frees it
 		x.server.log.ErrorContext(x.ctx, "slot not taken", "error", err, "decision_id", x.decisionID())
-		return x.refuse("concurrency.unavailable", "", 0)
+		return x.refuse("concurrency.unavailable", 0)
 	}
-	return x.refuse("concurrency.exceeded", "", 0)
+	return x.refuse("concurrency.exceeded", 0)
 }
 
 // close ends what the exchange holds, however it ended, and records the outcome.

@@ -8,8 +8,6 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
-	connectionsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -50,21 +48,6 @@ func Bootstrap(cfg Config) (*bootstrapv3.Bootstrap, error) {
 		bootstrap.Admin = &bootstrapv3.Admin{Address: socketAddress(address)}
 	}
 	return bootstrap, nil
-}
-
-// overloadManager refuses connections beyond the limit instead of running out
-// of memory or file descriptors. Without it Envoy has no limit at all.
-func overloadManager(cfg Config) (*overloadv3.OverloadManager, error) {
-	limit, err := pack(&connectionsv3.DownstreamConnectionsConfig{
-		MaxActiveDownstreamConnections: int64(cfg.MaxConnections),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
-		Name:       "envoy.resource_monitors.global_downstream_max_connections",
-		ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: limit},
-	}}}, nil
 }
 
 // JSON is the bootstrap as indented JSON with Envoy's field names. Its bytes

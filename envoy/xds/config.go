@@ -20,9 +20,12 @@ import (
 const (
 	DefaultMaxRequestBytes   = 1 << 20
 	DefaultCheckTimeout      = 6 * time.Second
+	DefaultReceiveTimeout    = 15 * time.Second
 	DefaultRequestTimeout    = 60 * time.Second
 	DefaultStreamIdleTimeout = time.Hour
+	DefaultMaxStreamDuration = 2 * time.Hour
 	DefaultMaxConnections    = 10_000
+	DefaultMaxHeapBytes      = 1 << 30
 )
 
 // Config says what Envoy listens on, whom it asks and where it sends requests.
@@ -54,25 +57,38 @@ type Config struct {
 	// CheckTimeout bounds one Check. It must hold a call to a provider of
 	// elevations. Default 6s, at most 60s.
 	CheckTimeout time.Duration
-	// RequestTimeout bounds receiving a request and, beginning anew, the whole
-	// answer of Sallyport's own API and of REST servers; a tool's timeout replaces
-	// it there. Default 60s, at most 1h.
+	// ReceiveTimeout bounds receiving a request, whose body takes memory before
+	// anybody knows whose it is. Default 15s: a body of MaxRequestBytes by default
+	// needs 560 kbit/s, and larger ones need more time. At most 10m.
+	ReceiveTimeout time.Duration
+	// RequestTimeout bounds the whole answer of Sallyport's own API and of REST
+	// servers; a tool's timeout replaces it there. Default 60s, at most 1h.
 	RequestTimeout time.Duration
 	// StreamIdleTimeout ends an exchange with a server in which nothing moved for
 	// so long: event streams may be silent for a while. It must be no less than the
 	// longest timeout of a tool. Default 1h, at most 24h.
 	StreamIdleTimeout time.Duration
+	// MaxStreamDuration ends every exchange, however busy, for a stream is allowed
+	// once and a caller's rights end. Check may set a shorter time for a request
+	// (x-envoy-upstream-rq-timeout-ms); this bound holds without it. It must be no
+	// less than the longest timeout of a tool. Default 2h, at most 24h.
+	MaxStreamDuration time.Duration
 	// XFFTrustedHops is how many proxies in front of this Envoy are trusted to
 	// have appended to X-Forwarded-For; at most 16. Default 0: the client's address
 	// is the connection's. Check and upstreams find that address in
 	// x-envoy-external-address: the source in CheckRequest is always the
 	// connection's.
 	XFFTrustedHops uint32
-	// MaxConnections bounds the clients' open connections. Default 10000.
+	// MaxConnections bounds the clients' open connections, each of which may have
+	// 32 requests at a time in HTTP/2. Default 10000.
 	MaxConnections uint32
-	// AccessLog writes one JSON line per request to Envoy's standard output,
-	// without queries and without headers that clients choose.
-	AccessLog bool
+	// MaxHeapBytes is how large Envoy's heap may grow. Requests being received
+	// belong to strangers and could take 32 × MaxConnections × MaxRequestBytes. So
+	// from 75 % on the largest are reset (HTTP/2), at 90 % new ones get 503, and at
+	// 99 % connections that send more are closed. Under attack the process was seen
+	// to take a third more and 80 MB. Default 1 GiB, within [64 MiB, 64 GiB], no
+	// less than 8 × MaxRequestBytes.
+	MaxHeapBytes uint64
 }
 
 // ServerTLS is the server side of a TLS listener: TLS 1.3, HTTP/2 and HTTP/1.1.
@@ -138,8 +154,13 @@ func (c Config) withDefaults() Config {
 	orUint(&c.MaxRequestBytes, DefaultMaxRequestBytes)
 	orUint(&c.MaxConnections, DefaultMaxConnections)
 	orDuration(&c.CheckTimeout, DefaultCheckTimeout)
+	orDuration(&c.ReceiveTimeout, DefaultReceiveTimeout)
 	orDuration(&c.RequestTimeout, DefaultRequestTimeout)
 	orDuration(&c.StreamIdleTimeout, DefaultStreamIdleTimeout)
+	orDuration(&c.MaxStreamDuration, DefaultMaxStreamDuration)
+	if c.MaxHeapBytes == 0 {
+		c.MaxHeapBytes = DefaultMaxHeapBytes
+	}
 	return c
 }
 
@@ -153,12 +174,20 @@ func (c Config) Validate() error {
 		validateEndpoint("grpc", c.GRPC),
 		validateEndpoint("http", c.HTTP),
 		validateRange("check_timeout", c.CheckTimeout, time.Millisecond, time.Minute),
+		validateRange("receive_timeout", c.ReceiveTimeout, time.Millisecond, 10*time.Minute),
 		validateRange("request_timeout", c.RequestTimeout, time.Millisecond, time.Hour),
 		validateRange("stream_idle_timeout", c.StreamIdleTimeout, time.Second, 24*time.Hour),
+		validateRange("max_stream_duration", c.MaxStreamDuration, time.Second, 24*time.Hour),
 		c.validateServers(),
 	}
 	if c.MaxRequestBytes > 64<<20 {
 		errs = append(errs, fmt.Errorf("max_request_bytes: %d is more than 64 MiB", c.MaxRequestBytes))
+	}
+	if c.MaxHeapBytes < 64<<20 || c.MaxHeapBytes > 64<<30 {
+		errs = append(errs, fmt.Errorf("max_heap_bytes: %d is not within [64 MiB, 64 GiB]", c.MaxHeapBytes))
+	}
+	if c.MaxHeapBytes < 8*uint64(c.MaxRequestBytes) {
+		errs = append(errs, fmt.Errorf("max_heap_bytes: %d is less than 8 × max_request_bytes", c.MaxHeapBytes))
 	}
 	if c.XFFTrustedHops > 16 {
 		errs = append(errs, fmt.Errorf("xff_trusted_hops: %d is more than 16", c.XFFTrustedHops))

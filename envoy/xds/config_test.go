@@ -48,6 +48,12 @@ func TestValidate(t *testing.T) {
 		"too slow a check": {func(c *xds.Config) { c.CheckTimeout = 2 * time.Minute }, []string{"check_timeout: 2m0s is not within"}},
 		"negative timeout": {func(c *xds.Config) { c.RequestTimeout = -1 }, []string{"request_timeout: "}},
 		"short streams":    {func(c *xds.Config) { c.StreamIdleTimeout = time.Millisecond }, []string{"stream_idle_timeout: "}},
+		"slow upload":      {func(c *xds.Config) { c.ReceiveTimeout = time.Hour }, []string{"receive_timeout: 1h0m0s is not within"}},
+		"endless streams":  {func(c *xds.Config) { c.MaxStreamDuration = 25 * time.Hour }, []string{"max_stream_duration: 25h0m0s is not within"}},
+		"small heap":       {func(c *xds.Config) { c.MaxHeapBytes = 64<<20 - 1 }, []string{"max_heap_bytes: 67108863 is not within"}},
+		"large heap":       {func(c *xds.Config) { c.MaxHeapBytes = 64<<30 + 1 }, []string{"max_heap_bytes: 68719476737 is not within"}},
+		"heap for bodies":  {func(c *xds.Config) { c.MaxRequestBytes, c.MaxHeapBytes = 16<<20, 127<<20 }, []string{"max_heap_bytes: 133169152 is less than 8"}},
+		"just enough heap": {func(c *xds.Config) { c.MaxRequestBytes, c.MaxHeapBytes = 16<<20, 128<<20 }, nil},
 		"many hops":        {func(c *xds.Config) { c.XFFTrustedHops = 17 }, []string{"xff_trusted_hops: 17"}},
 
 		"no servers":      {func(c *xds.Config) { c.Servers = nil }, []string{"servers: none"}},

@@ -22,6 +22,10 @@ const (
 
 // httpFilters are the filters in the order in which a request meets them.
 func httpFilters(cfg Config) ([]*hcmv3.HttpFilter, error) {
+	trailers, err := noTrailers()
+	if err != nil {
+		return nil, err
+	}
 	limit, err := httpFilter(bodyLimitFilter, &bodylimitv3.BodySizeLimit{
 		MaxRequestBytes: wrapperspb.UInt64(uint64(cfg.MaxRequestBytes)),
 	})
@@ -29,6 +33,14 @@ func httpFilters(cfg Config) ([]*hcmv3.HttpFilter, error) {
 		return nil, err
 	}
 	check, err := httpFilter(extAuthzFilter, extAuthz(cfg))
+	if err != nil {
+		return nil, err
+	}
+	skippable, err := skippableExtProc()
+	if err != nil {
+		return nil, err
+	}
+	exchange, err := httpFilter(extProcFilter, skippable)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +52,7 @@ func httpFilters(cfg Config) ([]*hcmv3.HttpFilter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []*hcmv3.HttpFilter{limit, check, router}, nil
+	return []*hcmv3.HttpFilter{trailers, limit, check, exchange, router}, nil
 }
 
 func httpFilter(name string, config proto.Message) (*hcmv3.HttpFilter, error) {

@@ -3,11 +3,9 @@ package xds
 import (
 	"time"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -25,6 +23,11 @@ const (
 	headersTimeout = 10 * time.Second
 	// idleConnection ends connections without any stream.
 	idleConnection = 5 * time.Minute
+	// maxStreams is the number of requests that an HTTP/2 connection may have at
+	// a time. An MCP client has one event stream and a few calls; one that serves
+	// many users opens further connections, as common clients do by themselves.
+	// RFC 9113 §6.5.2 advises 100, but each stream may hold a body.
+	maxStreams = 32
 )
 
 func listener(cfg Config) (*listenerv3.Listener, error) {
@@ -66,7 +69,7 @@ func connectionManager(cfg Config) (*hcmv3.HttpConnectionManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	logs, err := accessLog(cfg)
+	logs, err := accessLog()
 	if err != nil {
 		return nil, err
 	}
@@ -128,25 +131,16 @@ func boundedClient(manager *hcmv3.HttpConnectionManager, cfg Config) {
 	manager.MaxRequestHeadersKb = wrapperspb.UInt32(headerKiB)
 	manager.RequestHeadersTimeout = durationpb.New(headersTimeout)
 	// It ends when the request has passed all filters, so it covers the upload
-	// and Check, whose own timeout must come first: that one answers 503.
-	receive := durationpb.New(cfg.RequestTimeout + cfg.CheckTimeout)
-	manager.RequestTimeout = receive
-	manager.StreamIdleTimeout = receive
+	// and Check, whose own timeout must come first: that one answers 503. There is
+	// no more for the claim of a key: only a request that used up both would need
+	// it, and what a stranger holds is held for as long.
+	manager.RequestTimeout = durationpb.New(cfg.ReceiveTimeout + cfg.CheckTimeout)
+	// For the routes without one of their own. Their timeout must come first.
+	manager.StreamIdleTimeout = durationpb.New(cfg.RequestTimeout + cfg.CheckTimeout)
+	manager.CommonHttpProtocolOptions.MaxStreamDuration = durationpb.New(cfg.MaxStreamDuration)
 	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
-		MaxConcurrentStreams:        wrapperspb.UInt32(100),
+		MaxConcurrentStreams:        wrapperspb.UInt32(maxStreams),
 		InitialStreamWindowSize:     wrapperspb.UInt32(64 << 10),
 		InitialConnectionWindowSize: wrapperspb.UInt32(1 << 20),
 	}
-}
-
-// typedAccessLog wraps the configuration of an access logger.
-func typedAccessLog(name string, config proto.Message) (*accesslogv3.AccessLog, error) {
-	packed, err := pack(config)
-	if err != nil {
-		return nil, err
-	}
-	return &accesslogv3.AccessLog{
-		Name:       name,
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: packed},
-	}, nil
 }

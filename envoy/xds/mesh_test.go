@@ -134,12 +134,18 @@ func (m *mesh) postAs(t *testing.T, client *http.Client, url, body string, heade
 		}
 		request.Header.Add(header[i], header[i+1])
 	}
+	if request.Header.Get("Authorization") == "" {
+		request.Header.Set("Authorization", "Bearer token") // without it no server is reached
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return read(t, response)
 }
+
+// known are header lines of a request that reaches a server: with a token.
+const known = "Host: a\r\nAuthorization: Bearer token\r\n"
 
 // raw sends these bytes over HTTP/1.1, for what a client library would correct.
 func (m *mesh) raw(t *testing.T, request string) answer {
@@ -249,6 +255,7 @@ func (c *checker) allow(header ...string) {
 			HttpResponse: &authv3.CheckResponse_OkResponse{
 				OkResponse: &authv3.OkHttpResponse{Headers: options(header)},
 			},
+			DynamicMetadata: pass(),
 		}, nil
 	})
 }
@@ -261,8 +268,15 @@ func (c *checker) deny(code int, body string, header ...string) {
 			HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 				Status: &typev3.HttpStatus{Code: typev3.StatusCode(code)}, Headers: options(header), Body: body,
 			}},
+			DynamicMetadata: pass(),
 		}, nil
 	})
+}
+
+// pass is the metadata of an answer that needs no exchange; there is nobody here
+// for exchanges.
+func pass() *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{"exchange": structpb.NewStringValue("pass")}}
 }
 
 // describe adds one member to the metadata of the answers that follow.
@@ -272,7 +286,7 @@ func (c *checker) describe(name, value string) {
 	answer := c.answer
 	c.answer = func(ctx context.Context) (*authv3.CheckResponse, error) {
 		response, err := answer(ctx)
-		response.DynamicMetadata = &structpb.Struct{Fields: map[string]*structpb.Value{name: structpb.NewStringValue(value)}}
+		response.DynamicMetadata.Fields[name] = structpb.NewStringValue(value)
 		return response, err
 	}
 }
@@ -300,7 +314,7 @@ func headers(a *authv3.AttributeContext) http.Header {
 // arrived is a request as the recorder got it.
 type arrived struct {
 	method, uri, host, proto, body string
-	header                         http.Header
+	header, trailer                http.Header
 }
 
 // recorder is an HTTP server that records what arrives, and answers 200 with a
@@ -330,7 +344,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	r.seen = append(r.seen, arrived{
 		method: request.Method, uri: request.RequestURI, host: request.Host, proto: request.Proto,
-		body: string(body), header: request.Header.Clone(),
+		body: string(body), header: request.Header.Clone(), trailer: request.Trailer.Clone(),
 	})
 	answer := r.answer
 	r.mu.Unlock()

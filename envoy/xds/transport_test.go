@@ -221,7 +221,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 		return // refused at once is just as well
 	}
 	defer conn.Close()
-	_, _ = io.WriteString(conn, "POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n") // it may be closed already
+	_, _ = io.WriteString(conn, "POST /mcp HTTP/1.1\r\n"+known+"Content-Length: 0\r\n\r\n") // it may be closed already
 	if answer, _ := io.ReadAll(conn); len(answer) != 0 {
 		t.Errorf("a second connection got %q", answer)
 	}

@@ -75,7 +75,7 @@ func StartEnvoy(ctx context.Context, options EnvoyOptions) (*Envoy, error) {
 // ready asks the admin interface, once Envoy has written its address.
 func (e *Envoy) ready(ctx context.Context, addressFile string) error {
 	if e.admin.base == "" {
-		address, err := os.ReadFile(addressFile) //nolint:gosec // in a folder that we made
+		address, err := os.ReadFile(addressFile)
 		if err != nil || len(address) == 0 {
 			return errors.New("no admin address yet; does the config have one?")
 		}
