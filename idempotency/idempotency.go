@@ -123,9 +123,9 @@ type Store interface {
 
 	// Show returns what is known about a key; false if nothing is.
 	Show(ctx context.Context, key Key) (Record, bool, error)
-	// Clear forgets a key, whatever its state. It reports whether there was
-	// anything to forget.
-	Clear(ctx context.Context, key Key) (bool, error)
+	// Clear forgets a claim, if it is still as Show has seen it: of the same owner
+	// and in the same state. It reports whether it was.
+	Clear(ctx context.Context, seen Record) (bool, error)
 }
 
 // check refuses a claim that no store could keep its promises for.

@@ -216,17 +216,19 @@ func (m *Memory) Show(ctx context.Context, key Key) (Record, bool, error) {
 }
 
 // Clear implements Store.
-func (m *Memory) Clear(ctx context.Context, key Key) (bool, error) {
+func (m *Memory) Clear(ctx context.Context, seen Record) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, unavailable("clear", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := m.live(key, m.now())
-	if e != nil {
-		m.forget(e)
+	now := m.now()
+	e := m.live(seen.Key, now)
+	if e == nil || e.owner != seen.Owner || e.stateAt(now) != seen.State {
+		return false, nil
 	}
-	return e != nil, nil
+	m.forget(e)
+	return true, nil
 }
 
 func (m *Memory) now() int64 { return int64(m.cfg.Now().Sub(m.start)) }

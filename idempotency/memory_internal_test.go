@@ -25,8 +25,8 @@ func TestMemoryFreesResponses(t *testing.T) {
 		t.Errorf("%d bytes are kept", m.bytes)
 	}
 	for n := range byte(10) {
-		if _, err := m.Clear(t.Context(), Key{n}); err != nil {
-			t.Fatal(err)
+		if ok, err := m.Clear(t.Context(), Record{Key: Key{n}, Owner: "a", State: Replay}); !ok || err != nil {
+			t.Fatal(ok, err)
 		}
 	}
 	if m.bytes != 0 || m.kept.next != &m.kept || m.kept.prev != &m.kept || len(m.expiry) != 0 || len(m.entries) != 0 {

@@ -155,8 +155,9 @@ func TestMemoryDropsTheOldestResponses(t *testing.T) {
 			t.Errorf("claim %d: state %d, want %d", n, got, want)
 		}
 	}
-	if _, err := store.Clear(t.Context(), numbered(2, 0).Key); err != nil { // gives room
-		t.Fatal(err)
+	c := numbered(2, 0)
+	if ok, err := store.Clear(t.Context(), idempotency.Record{Key: c.Key, Owner: c.Owner, State: idempotency.Replay}); !ok || err != nil { // gives room
+		t.Fatal(ok, err)
 	}
 	execute(t, store, numbered(5, time.Hour), response)
 	if got := state(t, store, numbered(3, time.Hour)); got != idempotency.Replay {

@@ -26,6 +26,8 @@ var (
 	abandonLua string
 	//go:embed show.lua
 	showLua string
+	//go:embed clear.lua
+	clearLua string
 )
 
 // RedisConfig says how claims are kept in Redis.
@@ -65,7 +67,7 @@ type Redis struct {
 	cfg    RedisConfig
 	sealer atomic.Pointer[Sealer]
 
-	claim, renew, complete, release, abandon, show *redis.Script
+	claim, renew, complete, release, abandon, show, clear *redis.Script
 }
 
 // NewRedis returns a store that uses a client of another's making, a
@@ -88,6 +90,7 @@ func NewRedis(client redis.UniversalClient, cfg RedisConfig) (*Redis, error) {
 		client: client, cfg: cfg,
 		claim: redis.NewScript(claimLua), renew: redis.NewScript(renewLua), complete: redis.NewScript(completeLua),
 		release: redis.NewScript(releaseLua), abandon: redis.NewScript(abandonLua), show: redis.NewScript(showLua),
+		clear: redis.NewScript(clearLua),
 	}
 	r.sealer.Store(cfg.Sealer)
 	return r, nil
@@ -267,14 +270,12 @@ func (r *Redis) Show(ctx context.Context, key Key) (Record, bool, error) {
 }
 
 // Clear implements Store.
-func (r *Redis) Clear(ctx context.Context, key Key) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	n, err := r.client.Del(ctx, r.name(key)).Result()
-	if err != nil {
-		return false, unavailable("clear", err)
+func (r *Redis) Clear(ctx context.Context, seen Record) (bool, error) {
+	err := r.owned(ctx, "clear", r.clear, seen.Key, seen.Owner, int(seen.State))
+	if errors.Is(err, ErrLost) {
+		return false, nil
 	}
-	return n > 0, nil
+	return err == nil, err
 }
 
 func (r *Redis) name(key Key) string {

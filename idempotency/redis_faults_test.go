@@ -74,7 +74,10 @@ func isUnavailable(t *testing.T, store idempotency.Store, timeout time.Duration)
 		"release":  func() error { return store.Release(t.Context(), numbered(99, 0).Key, c.Owner) },
 		"abandon":  func() error { return store.Abandon(t.Context(), numbered(99, 0).Key, c.Owner) },
 		"show":     func() error { _, _, err := store.Show(t.Context(), c.Key); return err },
-		"clear":    func() error { _, err := store.Clear(t.Context(), numbered(99, 0).Key); return err },
+		"clear": func() error {
+			_, err := store.Clear(t.Context(), idempotency.Record{Key: numbered(99, 0).Key})
+			return err
+		},
 	}
 	for name, operation := range operations {
 		start := time.Now()

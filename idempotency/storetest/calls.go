@@ -75,7 +75,7 @@ func cancelled(w *world) {
 	isUnavailable("abandon", w.store.Abandon(ctx, a.Key, "b"))
 	_, _, err = w.store.Show(ctx, a.Key)
 	isUnavailable("show", err)
-	_, err = w.store.Clear(ctx, a.Key)
+	_, err = w.store.Clear(ctx, idempotency.Record{Key: a.Key, Owner: "b", State: idempotency.Busy})
 	isUnavailable("clear", err)
 	w.expect(idempotency.Busy, a)
 }

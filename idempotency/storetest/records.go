@@ -72,9 +72,7 @@ func showAndClear(w *world) {
 	if _, ok, err := w.store.Show(w.Context(), a.Key); ok || err != nil {
 		w.Errorf("show nothing: %v, %v", ok, err)
 	}
-	if ok, err := w.store.Clear(w.Context(), a.Key); ok || err != nil {
-		w.Errorf("clear nothing: %v, %v", ok, err)
-	}
+	w.clears(idempotency.Record{Key: a.Key, State: idempotency.Unknown}, false)
 	w.expect(idempotency.Acquired, a)
 	record := w.show(a, idempotency.Busy)
 	if got := record.Expires.Sub(record.Claimed); got < ttl-time.Second || got > ttl+time.Second {
@@ -102,10 +100,27 @@ func showAndClear(w *world) {
 	w.show(late, idempotency.Unknown)
 
 	for _, c := range []idempotency.Claim{a, b, late} {
-		if ok, err := w.store.Clear(w.Context(), c.Key); !ok || err != nil {
-			w.Errorf("clear: %v, %v", ok, err)
+		seen, _, err := w.store.Show(w.Context(), c.Key)
+		w.ok(err)
+		other := seen
+		other.Owner = "other"
+		w.clears(other, false)
+		for state := idempotency.Busy; state <= idempotency.Unknown; state++ {
+			if done := seen.State == idempotency.Replay || seen.State == idempotency.NotRetained; state != seen.State && !done {
+				other = seen
+				other.State = state
+				w.clears(other, false)
+			}
 		}
+		w.clears(seen, true)
 		w.expect(idempotency.Acquired, by(c, "c"))
+	}
+}
+
+func (w *world) clears(seen idempotency.Record, want bool) {
+	w.Helper()
+	if ok, err := w.store.Clear(w.Context(), seen); ok != want || err != nil {
+		w.Errorf("clear %+v: %v, %v", seen, ok, err)
 	}
 }
 
