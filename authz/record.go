@@ -58,6 +58,12 @@ func appendRecord(b []byte, req *Request, d *Decision) []byte {
 		b = hex.AppendEncode(b, op.Fingerprint[:])
 		b = append(b, '"')
 	}
+	if d.Claim != nil {
+		b = append(b, `,"key_hash":"`...)
+		b = hex.AppendEncode(b, d.Claim.Key[:])
+		b = append(b, '"')
+		b = appendMember(b, "key_source", d.Claim.Source)
+	}
 	if d.Refused != nil {
 		b = appendMember(b, "method", knownName(d.Refused.Method))
 	}

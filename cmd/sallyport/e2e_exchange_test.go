@@ -31,6 +31,8 @@ type request struct {
 	header []string
 	body   string
 	client *http.Client // default: HTTP/1.1
+
+	keyless bool // add no Idempotency-Key
 }
 
 // with adds header lines, names and values in turn.
@@ -100,9 +102,24 @@ func (m *mesh) send(t *testing.T, r request) answer {
 
 // try is send for goroutines that must not end the test.
 func (m *mesh) try(ctx context.Context, r request) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, or(r.method, http.MethodPost), m.url+or(r.path, "/mcp"), strings.NewReader(r.body))
+	if r.client == nil {
+		transport := &http.Transport{}
+		defer transport.CloseIdleConnections()
+		r.client = &http.Client{Transport: transport, CheckRedirect: dontFollow}
+	}
+	response, err := m.open(ctx, r)
 	if err != nil {
 		return answer{}, err
+	}
+	return readAnswer(response, response.Request.Header.Get(markHeader))
+}
+
+// open sends a request, which must name its client, and returns when the header
+// of the answer is there.
+func (m *mesh) open(ctx context.Context, r request) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, or(r.method, http.MethodPost), m.url+or(r.path, "/mcp"), strings.NewReader(r.body))
+	if err != nil {
+		return nil, err
 	}
 	req.Host = r.host
 	for i := 0; i < len(r.header); i += 2 {
@@ -111,22 +128,11 @@ func (m *mesh) try(ctx context.Context, r request) (answer, error) {
 	if r.token != "" {
 		req.Header.Add("Authorization", "Bearer "+r.token)
 	}
-	if req.Method != http.MethodGet {
+	if req.Method != http.MethodGet && !r.keyless && req.Header["Idempotency-Key"] == nil {
 		req.Header.Set("Idempotency-Key", rand.Text()) // each call is meant
 	}
-	mark := rand.Text()
-	req.Header.Set(markHeader, mark)
-	client := r.client
-	if client == nil {
-		transport := &http.Transport{}
-		defer transport.CloseIdleConnections()
-		client = &http.Client{Transport: transport, CheckRedirect: dontFollow}
-	}
-	response, err := client.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	return readAnswer(response, mark)
+	req.Header.Set(markHeader, rand.Text())
+	return r.client.Do(req)
 }
 
 func dontFollow(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

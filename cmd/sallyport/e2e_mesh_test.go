@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -46,6 +47,10 @@ type meshOptions struct {
 	office        http.Handler     // upstream of the office; default: a dealership
 	files         func(dir string) // makes more files in the mesh's folder, before anything starts
 	later         bool             // the test starts Sallyport and Envoy
+
+	config, tools string            // templates of testdata/e2e; default: sallyport.yaml and tools.yaml
+	values        map[string]string // more for the template of the configuration
+	issuersOf     *mesh             // another mesh, whose issuers are this one's too
 }
 
 // startMesh starts everything, and ends it with the test.
@@ -62,18 +67,24 @@ func startMesh(t *testing.T, o meshOptions) *mesh {
 	}
 	m.authority, m.ops = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	m.url = or(o.scheme, "http") + "://" + m.authority
-	m.issuer, m.partner = startIssuer(t), startIssuer(t)
+	if o.issuersOf != nil {
+		m.issuer, m.partner = o.issuersOf.issuer, o.issuersOf.partner
+	} else {
+		m.issuer, m.partner = startIssuer(t), startIssuer(t)
+	}
 	if o.files != nil {
 		o.files(m.dir)
 	}
-	m.fill(t, "sallyport.yaml", "sallyport.yaml", map[string]string{
+	values := map[string]string{
 		"Dir": m.dir, "Authority": m.authority, "URL": m.url, "Issuer": m.issuer.URL(), "Partner": m.partner.URL(),
 		"GRPC": or(o.grpc, "unix:"+m.dir+"/grpc.sock"), "HTTP": or(o.http, "unix:"+m.dir+"/http.sock"), "Ops": m.ops,
 		"DecisionLog": or(o.decisionLog, "decisions.jsonl"), "Listen": o.listen, "Envoy": o.envoy,
 		"Dealership": m.startDealership(t, "dealership", "/mcp"), "API": m.startDealership(t, "api", "/mcp"),
 		"Office": m.startOffice(t, o.office),
-	})
-	m.fill(t, "tools.yaml", "tools.yaml", nil)
+	}
+	maps.Copy(values, o.values)
+	m.fill(t, "sallyport.yaml", or(o.config, "sallyport.yaml"), values)
+	m.fill(t, "tools.yaml", or(o.tools, "tools.yaml"), nil)
 	m.write(t, "revocations.yaml", "version: 1\nrevocations: []\n")
 	if !o.later {
 		m.startSallyport(t)

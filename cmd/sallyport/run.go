@@ -46,6 +46,8 @@ Start with:
 		newValidateCommand(),
 		newEnvoyCommand(),
 		newCatalogueCommand(),
+		newIdempotencyCommand(),
+		newTokenCommand(),
 		newDemoCommand(),
 		newExampleCommand(),
 	)
