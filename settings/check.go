@@ -203,6 +203,17 @@ var (
 	scopePattern = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`) // RFC 6749 §3.3
 )
 
+// nameForm is what a name of an issuer, a server or a tier looks like.
+const nameForm = "lower-case letters, digits, - and _, at most 63"
+
+// CheckName reports why a name can't be one of a configuration.
+func CheckName(name string) error {
+	if !namePattern.MatchString(name) {
+		return fmt.Errorf("must be %s, not %q", nameForm, clip(name))
+	}
+	return nil
+}
+
 func (r *report) scopes(path string, values []string) {
 	r.each(path, values, scopePattern, `one scope without spaces, quotes and \`)
 }
@@ -212,8 +223,8 @@ func (r *report) name(path, name string, taken map[string]string) {
 	if !r.required(path, name, "a name of lower-case letters, digits, - and _") {
 		return
 	}
-	if !namePattern.MatchString(name) {
-		r.refuse(path, "must be lower-case letters, digits, - and _, at most 63, not %q", clip(name))
+	if err := CheckName(name); err != nil {
+		r.refuse(path, "%v", err)
 		return
 	}
 	if first, ok := taken[name]; ok {

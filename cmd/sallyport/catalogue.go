@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/authz/catalogue"
+	"github.com/sallyport/sallyport/settings"
 )
 
 func newCatalogueCommand() *cobra.Command {
@@ -45,6 +46,12 @@ func (f *importFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.server, "server", "", "name of the server in Sallyport's configuration (required)")
 	cmd.Flags().StringSliceVar(&f.against, "against", nil, "catalogue files in use, to print and report only what differs")
 	_ = cmd.MarkFlagRequired("server") // the flag is defined above
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := settings.CheckName(f.server); err != nil && cmd.Flags().Changed("server") {
+			return fmt.Errorf("--server: %w", err)
+		}
+		return nil
+	}
 }
 
 func newImportMCPCommand() *cobra.Command {

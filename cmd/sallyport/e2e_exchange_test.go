@@ -251,27 +251,37 @@ func policies() []string {
 	}
 }
 
-// decisions are the records of this type so far; the others are the outcomes.
+// decisions are the records of decisions so far.
 func (m *mesh) decisions(t *testing.T) []decision {
+	t.Helper()
+	var all []decision
+	m.records(t, "decision", func(line []byte) {
+		var d decision
+		if err := json.Unmarshal(line, &d); err != nil {
+			t.Fatalf("decision log: %v in %s", err, line)
+		}
+		all = append(all, d)
+	})
+	return all
+}
+
+// records reads the decision log, as far as it is written, and shows the records
+// of one type.
+func (m *mesh) records(t *testing.T, kind string, show func(line []byte)) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(m.dir, "decisions.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []decision
+	marker := fmt.Appendf(nil, `"type":%q`, kind)
 	for line := range bytes.Lines(text) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			break // another request's, which is being written
 		}
-		var d decision
-		if err := json.Unmarshal(line, &d); err != nil {
-			t.Fatalf("decision log: %v in %s", err, line)
-		}
-		if d.Type == "decision" {
-			all = append(all, d)
+		if bytes.Contains(line, marker) {
+			show(line)
 		}
 	}
-	return all
 }
 
 // decision is the record behind an answer: it must be there by now.
