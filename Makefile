@@ -34,6 +34,10 @@ test: tools ## run all tests, with the race detector
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m ./...
 
+.PHONY: chaos
+chaos: tools ## count effects while everything fails, for CHAOS (default 10m)
+	$(GO) test ./cmd/sallyport -run '^TestChaos$$' -count 1 -timeout 0 -v -chaos $${CHAOS:-10m} -chaos-seed $${SEED:-0}
+
 .PHONY: bench
 bench: ## measure Check beside a server that only says yes
 	$(GO) run ./bench -out bench/out

@@ -107,7 +107,7 @@ func measure(ctx context.Context, rounds, calls int, profile string) (r result, 
 
 	var profiling errgroup.Group
 	if profile != "" {
-		profiling.Go(func() error { return saveProfile(ctx, dir, profile) })
+		profiling.Go(func() error { return saveProfile(ctx, "unix", filepath.Join(dir, "ops.sock"), profile) })
 		defer func() { err = errors.Join(err, profiling.Wait()) }()
 	}
 	r.Rounds, r.Calls = rounds, calls
@@ -131,9 +131,9 @@ func measure(ctx context.Context, rounds, calls int, profile string) (r result, 
 }
 
 // saveProfile waits for Sallyport's operations listener and fetches a profile.
-func saveProfile(ctx context.Context, dir, file string) error {
+func saveProfile(ctx context.Context, network, address, file string) error {
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "ops.sock"))
+		return new(net.Dialer).DialContext(ctx, network, address)
 	}}}
 	time.Sleep(time.Second) // it has started by then, or the bench fails anyway
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://ops/debug/pprof/profile?seconds=10", nil)
@@ -153,13 +153,17 @@ func saveProfile(ctx context.Context, dir, file string) error {
 	return errors.Join(err, f.Close())
 }
 
+func tokenOptions(subject string) devissuer.TokenOptions {
+	return devissuer.TokenOptions{
+		Subject: subject, Audience: []string{resource}, Scopes: []string{"mcp", "vehicles.read", "offline"},
+		Claims: map[string]any{"name": "A caller of tools", "email": "caller@dealer.example", "groups": []string{"sales", "service"}},
+	}
+}
+
 // payload is an encoded CheckRequest as Envoy sends it for a tool call: raw
 // headers, an RS256 token, a body of about 150 bytes.
 func payload(issuer *devissuer.Issuer, subject string) (string, error) {
-	token, err := issuer.Mint(devissuer.TokenOptions{
-		Subject: subject, Audience: []string{resource}, Scopes: []string{"mcp", "vehicles.read", "offline"},
-		Claims: map[string]any{"name": "A caller of tools", "email": "caller@dealer.example", "groups": []string{"sales", "service"}},
-	})
+	token, err := issuer.Mint(tokenOptions(subject))
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,8 @@
-// Command bench measures what a decision costs: the CPU per call of Sallyport's
-// Check beside that of a gRPC server that only says yes, both as processes of
-// their own, in one run and by turns, because machines are shared and noisy.
+// Command bench measures what Sallyport costs. First the CPU per call of Check
+// beside that of a gRPC server that only says yes; then, through Envoy, how many
+// reads and writes get through beside a plain proxy and servers that only say
+// yes. All are processes of their own, in one run and by turns, because machines
+// are shared and noisy: only the ratios of a run count.
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -32,24 +35,47 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	out := flags.String("out", "bench/out", "folder for the results")
-	rounds := flags.Int("rounds", 15, "measured rounds of each server")
-	calls := flags.Int("calls", 4000, "calls per round")
-	profile := flags.String("profile", "", "file for a CPU profile of Sallyport while it is measured")
+	rounds := flags.Int("rounds", 15, "measured rounds of Check")
+	calls := flags.Int("calls", 4000, "calls per round of Check")
+	exchangeRounds := flags.Int("exchange-rounds", 30, "measured rounds through Envoy")
+	length := flags.Duration("exchange-length", 500*time.Millisecond, "length of such a round of each variant")
+	connections := flags.Int("connections", 32, "connections to Envoy, each with one call at a time")
+	part := flags.String("part", "all", "check, exchange or all")
+	only := flags.String("only", "", "with -part exchange: measure this variant alone, and write no results")
+	profile := flags.String("profile", "", "with one part: file for a CPU profile of Sallyport while it is measured")
 	yes := flags.String("yes", "", "only serve yes on this Unix socket (the bench starts itself with it)")
+	exchanges := flags.Bool("exchanges", false, "with -yes: serve ext_proc too")
+	upstream := flags.String("upstream", "", "only serve an upstream on this Unix socket (as -yes)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *yes != "" {
-		return serveYes(ctx, *yes)
+	switch {
+	case *yes != "":
+		return serveYes(ctx, *yes, *exchanges)
+	case *upstream != "":
+		return serveUpstream(ctx, *upstream)
 	}
-	result, err := measure(ctx, *rounds, *calls, *profile)
+	var errs []error
+	if *part != "exchange" {
+		errs = append(errs, benchCheck(ctx, *out, *rounds, *calls, *profile))
+	}
+	if *part != "check" {
+		errs = append(errs, benchExchange(ctx, *out, exchangeOptions{
+			rounds: *exchangeRounds, length: *length, connections: *connections, only: *only, profile: *profile,
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+func benchCheck(ctx context.Context, out string, rounds, calls int, profile string) error {
+	result, err := measure(ctx, rounds, calls, profile)
 	if err != nil {
 		return err
 	}
 	if result.DecisionAllocs, err = decisionAllocs(ctx); err != nil {
 		return err
 	}
-	return report(*out, result)
+	return report(out, result)
 }
 
 // result is bench/out/check.json.
@@ -76,20 +102,24 @@ func report(dir string, r result) error {
 	fmt.Printf("  sallyport             %7.1f µs\n", r.CPUCheck)
 	fmt.Printf("  ratio                 %7.2f    (quartiles %.2f to %.2f, at most %.2f wanted)\n", r.Ratio, r.RatioLow, r.RatioHigh, maxRatio)
 	fmt.Printf("allocations of the decision: %d (at most %d wanted)\n", r.DecisionAllocs, maxAllocs)
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are for everybody
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "check.json"), append(text, '\n'), 0o644); err != nil { //nolint:gosec // as above
+	if err := writeResult(filepath.Join(dir, "check.json"), r); err != nil {
 		return err
 	}
 	if r.Ratio > maxRatio || r.DecisionAllocs > maxAllocs {
 		return errors.New("over the target")
 	}
 	return nil
+}
+
+func writeResult(file string, result any) error {
+	text, err := json.MarshalIndent(result, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // results are for everybody
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644) //nolint:gosec // as above
 }
 
 // decisionAllocs runs the Go benchmark of the decision without gRPC.

@@ -109,7 +109,8 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	defer exchanges.Close()
 	extauthz.NewServer(engine, pending, extauthz.NewMetrics(registry), log).Register(grpcServer)
 	exchanges.Register(grpcServer)
-	accesslog.NewServer(journal, pending, log, time.Now).Register(grpcServer)
+	outcomes := accesslog.NewServer(journal, pending, log, time.Now)
+	outcomes.Register(grpcServer)
 	resources := func() []api.Resource { return reloader.current.Load().resources }
 	httpServer := newHTTPServer(api.New(resources), log)
 	opsServer := newHTTPServer(newOps(registry, func() bool { return ctx.Err() == nil && journal.Healthy() && stores.healthy() }), log)
@@ -122,6 +123,7 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	group.Go(func() error {
 		<-ctx.Done()
 		healthServer.Shutdown()
+		time.AfterFunc(lastOutcomes, outcomes.Stop)
 		return shutdown(cfg.Listen.ShutdownGrace, grpcServer, httpServer, opsServer)
 	})
 	log.InfoContext(ctx, "serving", "version", versionText(),
@@ -130,6 +132,10 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	log.InfoContext(ctx, "stopped")
 	return err
 }
+
+// lastOutcomes is how long outcomes are still taken at the end: Envoy sends them
+// each second.
+const lastOutcomes = 1500 * time.Millisecond
 
 // waitFor waits for the group's end. Once ctx has ended it doesn't for longer than
 // the grace period and a bit: what hangs then ends with the process.

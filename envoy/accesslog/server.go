@@ -30,21 +30,39 @@ type Server struct {
 	pending *Pending
 	log     *slog.Logger
 	now     func() time.Time
+	stop    chan struct{}
 }
 
 // NewServer returns the service.
 func NewServer(journal Journal, pending *Pending, log *slog.Logger, now func() time.Time) *Server {
-	return &Server{journal: journal, pending: pending, log: log, now: now}
+	return &Server{journal: journal, pending: pending, log: log, now: now, stop: make(chan struct{})}
 }
+
+// Stop ends all streams, which Envoy would hold for as long as it runs. It must
+// be called once.
+func (s *Server) Stop() { close(s.stop) }
 
 // Register adds the service to a gRPC server.
 func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 	accesslogv3.RegisterAccessLogServiceServer(registrar, s)
 }
 
-// StreamAccessLogs records the outcomes of one Envoy until its stream ends. There
-// is nothing to answer: what is lost on the way is missed by Pending.
+// StreamAccessLogs records the outcomes of one Envoy until its stream ends or the
+// service stops. There is nothing to answer: what is lost on the way is missed by
+// Pending.
 func (s *Server) StreamAccessLogs(stream accesslogv3.AccessLogService_StreamAccessLogsServer) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.record(stream) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-s.stop:
+		return status.Error(codes.Unavailable, "shutting down")
+	}
+}
+
+// record goes on until nothing more can be received.
+func (s *Server) record(stream accesslogv3.AccessLogService_StreamAccessLogsServer) error {
 	buffer := make([]byte, 0, 512)
 	for {
 		message, err := stream.Recv()

@@ -2,11 +2,13 @@ package extproc
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/envoy/refusal"
@@ -45,8 +47,15 @@ func (x *exchange) replay(r *idempotency.Response) *extprocv3.ProcessingResponse
 		setHeader("cache-control", "no-store"),
 		setHeader(refusal.DecisionIDHeader, x.decisionID()),
 	}
-	for _, h := range r.Headers {
-		headers = append(headers, setHeader(h.Name, h.Value))
+	for i, h := range r.Headers {
+		header := setHeader(h.Name, h.Value)
+		if slices.ContainsFunc(r.Headers[:i], func(line idempotency.Header) bool { return line.Name == h.Name }) {
+			// A further line, such as of Link. The action alone means the same as
+			// none at all to ext_proc, which overwrites then (seen on 1.40).
+			header.AppendAction = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
+			header.Append = wrapperspb.Bool(true) //nolint:staticcheck // see above
+		}
+		headers = append(headers, header)
 	}
 	body := r.Body
 	if x.meta.rpcID != "" {
