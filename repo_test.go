@@ -27,9 +27,9 @@ var imports = map[string][]string{
 	"bench":         {"..."},
 
 	"api":             {"internal/problem"},
-	"envoy/extauthz":  {"authz/...", "envoy/refusal"},
+	"envoy/extauthz":  {"authz/...", "envoy/refusal", "envoy/wire"},
 	"envoy/extproc":   {"authz", "audit", "idempotency", "envoy/refusal"},
-	"envoy/accesslog": {"audit"},
+	"envoy/accesslog": {"audit", "envoy/wire"},
 	"envoy/refusal":   {"authz", "internal/problem"},
 	"envoy/xds":       {"envoy/extauthz"}, // for the names that both sides of the wire must agree on
 

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
-	"github.com/sallyport/sallyport/envoy/extauthz"
+	"github.com/sallyport/sallyport/envoy/wire"
 	"github.com/sallyport/sallyport/settings"
 )
 
@@ -26,7 +26,7 @@ const streamWorkers = 32
 // goroutine for each Check.
 func newGRPCServer(cfg *settings.Config, listeners *listeners) (*grpc.Server, *health.Server) {
 	options := []grpc.ServerOption{
-		grpc.ForceServerCodecV2(extauthz.NewCodec()),
+		grpc.ForceServerCodecV2(wire.NewCodec()),
 		grpc.NumStreamWorkers(streamWorkers),
 		// A body, its headers, and the same again for what base64 and framing add.
 		grpc.MaxRecvMsgSize(2*cfg.Envoy.MaxRequestBytes + 1<<20),

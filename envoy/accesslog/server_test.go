@@ -15,11 +15,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/envoy/wire"
 )
 
 // noon is the time in the ids below.
@@ -37,7 +43,7 @@ func (j chanJournal) Append(record []byte) error {
 	return nil
 }
 
-func entry(t *testing.T, id string, flags *datav3.ResponseFlags) *datav3.HTTPAccessLogEntry {
+func entry(t testing.TB, id string, flags *datav3.ResponseFlags) *datav3.HTTPAccessLogEntry {
 	t.Helper()
 	s, err := structpb.NewStruct(map[string]any{"decision_id": id, "exchange": "pass"})
 	if err != nil {
@@ -57,8 +63,9 @@ func TestOutcomesAreRecorded(t *testing.T) {
 	t.Parallel()
 	journal := make(chanJournal, 10)
 	pending := NewPending(prometheus.NewRegistry(), noon)
-	server := grpc.NewServer()
-	NewServer(journal, pending, slog.New(slog.DiscardHandler), noon).Register(server)
+	server := grpc.NewServer(grpc.ForceServerCodecV2(wire.NewCodec()))
+	service := NewServer(journal, pending, slog.New(slog.DiscardHandler), noon)
+	service.Register(server)
 	listener := bufconn.Listen(1 << 16)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -102,6 +109,32 @@ func TestOutcomesAreRecorded(t *testing.T) {
 	if n := pending.counts[minuteOf(noon())%buckets].Load(); n != 0 {
 		t.Errorf("%d outcomes are still awaited", n)
 	}
+
+	service.Stop() // though the client's stream goes on
+	server.GracefulStop()
+	if _, err := stream.CloseAndRecv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ended with %v", err)
+	}
+}
+
+// FuzzDecode reads what isn't an entry.
+func FuzzDecode(f *testing.F) {
+	for _, flags := range []*datav3.ResponseFlags{nil, {UpstreamOverflow: true}, {UnauthorizedDetails: &datav3.ResponseFlags_Unauthorized{}}} {
+		encoded, err := proto.Marshal(entry(f, noonID, flags))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(encoded))
+	}
+	f.Fuzz(func(t *testing.T, encoded string) {
+		var o audit.Outcome
+		if _, err := decode(encoded, &o); err != nil {
+			return
+		}
+		if record := o.Append(nil); !json.Valid(record) {
+			t.Errorf("record %s", record)
+		}
+	})
 }
 
 func TestPending(t *testing.T) {

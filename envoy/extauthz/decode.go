@@ -6,6 +6,7 @@ import (
 
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/operation"
+	"github.com/sallyport/sallyport/envoy/wire"
 )
 
 // The fields of envoy.service.auth.v3.CheckRequest that a decision needs, by
@@ -40,9 +41,6 @@ const (
 	fieldHeaderKey        = 1
 	fieldHeaderValue      = 2
 	fieldHeaderRawValue   = 3
-
-	fieldMapKey   = 1
-	fieldMapValue = 2
 )
 
 // ServerExtension is the key in the check's context_extensions under which the
@@ -63,37 +61,37 @@ func decode(text string) (*authz.Request, error) {
 	req := &authz.Request{}
 	req.Headers = make(operation.Headers, 0, 24)
 	seenHTTP := false
-	r := reader{rest: text}
-	for r.next() {
-		if r.num != fieldAttributes {
+	r := wire.Read(text)
+	for r.Next() {
+		if r.Num != fieldAttributes {
 			continue
 		}
-		attributes := r.nested()
-		for attributes.next() {
-			switch attributes.num {
+		attributes := r.Nested()
+		for attributes.Next() {
+			switch attributes.Num {
 			case fieldSource:
-				r.keep(decodeSource(attributes.nested(), req))
+				r.Keep(decodeSource(attributes.Nested(), req))
 			case fieldContextExtensions:
-				key, value, err := mapEntry(attributes.nested())
+				key, value, err := wire.MapEntry(attributes.Nested())
 				if key == ServerExtension {
 					req.Route = value
 				}
-				r.keep(err)
+				r.Keep(err)
 			case fieldRequest:
-				request := attributes.nested()
-				for request.next() {
-					if request.num == fieldHTTP {
+				request := attributes.Nested()
+				for request.Next() {
+					if request.Num == fieldHTTP {
 						seenHTTP = true
-						r.keep(decodeHTTP(request.nested(), req))
+						r.Keep(decodeHTTP(request.Nested(), req))
 					}
 				}
-				r.keep(request.err)
+				r.Keep(request.Err())
 			}
 		}
-		r.keep(attributes.err)
+		r.Keep(attributes.Err())
 	}
-	if r.err != nil {
-		return nil, fmt.Errorf("decode check request: %w", r.err)
+	if r.Err() != nil {
+		return nil, fmt.Errorf("decode check request: %w", r.Err())
 	}
 	if !seenHTTP {
 		return nil, errNotHTTP
@@ -117,92 +115,80 @@ const (
 	headerRequestID       = "x-request-id"
 )
 
-func decodeSource(source reader, req *authz.Request) error {
-	for source.next() {
-		switch source.num {
+func decodeSource(source wire.Reader, req *authz.Request) error {
+	for source.Next() {
+		switch source.Num {
 		case fieldPeerCertificate:
-			req.ClientCertificate = source.text
+			req.ClientCertificate = source.Text
 		case fieldPeerAddress:
-			address := source.nested()
-			for address.next() {
-				if address.num != fieldSocketAddress {
+			address := source.Nested()
+			for address.Next() {
+				if address.Num != fieldSocketAddress {
 					continue
 				}
-				socket := address.nested()
-				for socket.next() {
-					if socket.num == fieldSocketHost {
-						req.ClientAddress = socket.text
+				socket := address.Nested()
+				for socket.Next() {
+					if socket.Num == fieldSocketHost {
+						req.ClientAddress = socket.Text
 					}
 				}
-				address.keep(socket.err)
+				address.Keep(socket.Err())
 			}
-			source.keep(address.err)
+			source.Keep(address.Err())
 		}
 	}
-	return source.err
+	return source.Err()
 }
 
-func decodeHTTP(http reader, req *authz.Request) error {
+func decodeHTTP(http wire.Reader, req *authz.Request) error {
 	var size int64
 	var body string
-	for http.next() {
-		switch http.num {
+	for http.Next() {
+		switch http.Num {
 		case fieldHTTPID:
-			req.ID = http.text
+			req.ID = http.Text
 		case fieldHTTPMethod:
-			req.Method = http.text
+			req.Method = http.Text
 		case fieldHTTPPath:
-			req.Path = http.text
+			req.Path = http.Text
 		case fieldHTTPHost:
-			req.Authority = http.text
+			req.Authority = http.Text
 		case fieldHTTPScheme:
-			req.Scheme = http.text
+			req.Scheme = http.Text
 		case fieldHTTPSize:
-			size = int64(http.number) //nolint:gosec // -1 is what a client didn't say
+			size = int64(http.Number) //nolint:gosec // -1 is what a client didn't say
 		case fieldHTTPBody, fieldHTTPRawBody:
-			body = http.text
+			body = http.Text
 		case fieldHTTPHeaders:
-			key, value, err := mapEntry(http.nested())
+			key, value, err := wire.MapEntry(http.Nested())
 			req.Headers = append(req.Headers, operation.Header{Name: key, Value: value})
-			http.keep(err)
+			http.Keep(err)
 		case fieldHTTPHeaderMap:
-			http.keep(decodeHeaders(http.nested(), req))
+			http.Keep(decodeHeaders(http.Nested(), req))
 		}
 	}
 	req.Body = body
 	req.BodyTruncated = size > int64(len(body))
-	return http.err
+	return http.Err()
 }
 
-func decodeHeaders(headerMap reader, req *authz.Request) error {
-	for headerMap.next() {
-		if headerMap.num != fieldHeaderMapHeaders {
+func decodeHeaders(headerMap wire.Reader, req *authz.Request) error {
+	for headerMap.Next() {
+		if headerMap.Num != fieldHeaderMapHeaders {
 			continue
 		}
 		var h operation.Header
-		line := headerMap.nested()
-		for line.next() {
-			switch line.num {
+		line := headerMap.Nested()
+		for line.Next() {
+			switch line.Num {
 			case fieldHeaderKey:
-				h.Name = line.text
+				h.Name = line.Text
 			case fieldHeaderValue, fieldHeaderRawValue: // Envoy sets one of them
-				h.Value = line.text
+				h.Value = line.Text
 			}
 		}
 		req.Headers = append(req.Headers, h)
-		headerMap.keep(line.err)
+		headerMap.Keep(line.Err())
 	}
-	return headerMap.err
-}
-
-func mapEntry(entry reader) (key, value string, err error) {
-	for entry.next() {
-		switch entry.num {
-		case fieldMapKey:
-			key = entry.text
-		case fieldMapValue:
-			value = entry.text
-		}
-	}
-	return key, value, entry.err
+	return headerMap.Err()
 }

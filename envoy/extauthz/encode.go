@@ -25,6 +25,9 @@ const (
 	fieldOptionHeader       = 1 // HeaderValueOption.header
 	fieldOptionAppendAction = 3
 
+	fieldMapKey   = 1
+	fieldMapValue = 2
+
 	fieldStructFields = 1
 	fieldValueString  = 3
 

@@ -35,10 +35,6 @@ const (
 	headerTimeout = "x-envoy-upstream-rq-timeout-ms"
 )
 
-// credentials are removed before the request goes on: the token is for us, and
-// passing it on would let the upstream act as the caller elsewhere.
-var credentials = [...]string{"authorization", "dpop", "proxy-authorization"}
-
 // reply encodes the CheckResponse of a decision.
 func reply(w *writer, req *authz.Request, d *authz.Decision) {
 	status := w.open(fieldStatus)
@@ -62,17 +58,12 @@ func reply(w *writer, req *authz.Request, d *authz.Decision) {
 
 // admit writes what an allowed request takes along.
 func admit(w *writer, req *authz.Request, d *authz.Decision) {
-	p := d.Principal
-	w.header(fieldOKHeaders, headerDecisionID, d.ID)
-	w.header(fieldOKHeaders, headerPrincipal, p.ID)
-	// A machine has no user id, and a user is one only together with the issuer
-	// and tenant; the principal's id stands for all of it.
-	w.header(fieldOKHeaders, headerIssuer, headerText(p.IssuerID))
-	w.header(fieldOKHeaders, headerTenantID, headerText(p.Tenant))
-	w.header(fieldOKHeaders, headerUserID, headerText(p.Subject))
-	w.header(fieldOKHeaders, headerClientID, headerText(p.Client))
-	w.header(fieldOKHeaders, headerActorID, headerText(p.Actor))
-	w.header(fieldOKHeaders, headerScopes, scopesText(p.Scopes))
+	upstream := upstreamHeaders(d)
+	for _, h := range upstream {
+		if h.value != "" {
+			w.header(fieldOKHeaders, h.name, h.value)
+		}
+	}
 	w.header(fieldOKHeaders, headerTimeout, strconv.FormatInt(timeout(d).Milliseconds(), 10))
 	if c := d.Claim; c != nil {
 		// An upstream that deduplicates closes the window that a proxy can't.
@@ -87,31 +78,58 @@ func admit(w *writer, req *authz.Request, d *authz.Decision) {
 			w.header(fieldOKResponseHeaders, headerKeySource, c.Source)
 		}
 	}
-	for _, name := range credentials {
-		w.text(fieldOKHeadersToRemove, name)
-	}
-	if stateless(d) {
-		// Nothing was decided about a session, so an upstream that still looks
-		// at one must not find it (MCP 2026-07-28 ignores both headers).
-		w.text(fieldOKHeadersToRemove, "mcp-session-id")
-		w.text(fieldOKHeadersToRemove, "last-event-id")
-	}
+	// Envoy removes after it has set, so a name that is set above must not be
+	// removed here; setting it has replaced the client's value.
 	for i := range req.Headers {
-		// Envoy removes after it has set, so a name that is set above must not
-		// be removed here; setting it has replaced the client's value.
-		if name := req.Headers[i].Name; strings.HasPrefix(name, InternalPrefix) && !isSet(name) {
+		if name := req.Headers[i].Name; withheld(name, d) && !upstream.has(name) {
 			w.text(fieldOKHeadersToRemove, name)
 		}
 	}
 	w.header(fieldOKResponseHeaders, headerDecisionID, d.ID)
 }
 
-func isSet(name string) bool {
-	switch name {
-	case headerDecisionID, headerIssuer, headerUserID, headerClientID, headerTenantID, headerActorID, headerPrincipal, headerScopes:
-		return true
+// identityHeaders say who calls; those without a value aren't sent.
+type identityHeaders [8]struct{ name, value string }
+
+// upstreamHeaders are for the upstream. A machine has no user id, and a user is
+// one only together with the issuer and tenant; the principal's id stands for all
+// of it.
+func upstreamHeaders(d *authz.Decision) identityHeaders {
+	p := d.Principal
+	return identityHeaders{
+		{headerDecisionID, d.ID},
+		{headerPrincipal, p.ID},
+		{headerIssuer, headerText(p.IssuerID)},
+		{headerTenantID, headerText(p.Tenant)},
+		{headerUserID, headerText(p.Subject)},
+		{headerClientID, headerText(p.Client)},
+		{headerActorID, headerText(p.Actor)},
+		{headerScopes, scopesText(p.Scopes)},
+	}
+}
+
+// has reports whether the header is sent.
+func (h *identityHeaders) has(name string) bool {
+	for i := range h {
+		if h[i].name == name {
+			return h[i].value != ""
+		}
 	}
 	return false
+}
+
+// withheld reports whether a header of the client's is not for the upstream:
+// credentials (with the token the upstream could act as the caller elsewhere), what only Check may say, and where nothing was decided about a
+// session those that name one, in case the upstream still looks at them (MCP
+// 2026-07-28 ignores both).
+func withheld(name string, d *authz.Decision) bool {
+	switch name {
+	case "authorization", "dpop", "proxy-authorization":
+		return true
+	case "mcp-session-id", "last-event-id":
+		return stateless(d)
+	}
+	return strings.HasPrefix(name, InternalPrefix)
 }
 
 // longestStream bounds what isn't the call of a tool: an event stream has to be
@@ -171,7 +189,11 @@ func plain(c byte) bool { return c >= ' ' && c < 0x7f && c != '%' }
 func describe(w *writer, d *authz.Decision) {
 	w.member("v", "1")
 	w.member("decision_id", d.ID)
-	w.member("exchange", exchange(d))
+	exchange := exchange(d)
+	w.member("exchange", exchange)
+	if exchange == "pass" {
+		return // nobody else reads it, and Envoy pays for each member
+	}
 	w.member("rpc_id_json", d.RPCID)
 	if d.Principal != nil {
 		w.member("principal_id", d.Principal.ID)

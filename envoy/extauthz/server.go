@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/envoy/wire"
 )
 
 // Decider decides one request and never fails: what goes wrong is a denial.
@@ -51,7 +52,7 @@ func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 }
 
 func handleCheck(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	var q question
+	var q wire.Received
 	if err := decode(&q); err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func handleCheck(srv any, ctx context.Context, decode func(any) error, _ grpc.Un
 
 // Check is the story of one request. It answers everything with a decision and
 // never with a gRPC error, because then Envoy's failure_mode_allow would decide.
-func (s *Server) Check(ctx context.Context, q *question) (a *answer) {
+func (s *Server) Check(ctx context.Context, q *wire.Received) (a *wire.Sent) {
 	defer func() {
 		if p := recover(); p != nil {
 			// Nobody above recovers, and one request must not end all others.
@@ -70,7 +71,7 @@ func (s *Server) Check(ctx context.Context, q *question) (a *answer) {
 			a = encode(&authz.Request{}, d)
 		}
 	}()
-	req, err := decode(q.text)
+	req, err := decode(q.Text)
 	if err != nil {
 		s.log.ErrorContext(ctx, "check request not understood", "error", err)
 		d := s.decider.Refuse("request")
@@ -88,8 +89,8 @@ func (s *Server) Check(ctx context.Context, q *question) (a *answer) {
 	return encode(req, d)
 }
 
-func encode(req *authz.Request, d *authz.Decision) *answer {
+func encode(req *authz.Request, d *authz.Decision) *wire.Sent {
 	w := writer{buf: make([]byte, 0, 1536)}
 	reply(&w, req, d)
-	return &answer{encoded: w.buf}
+	return &wire.Sent{Encoded: w.buf}
 }

@@ -16,6 +16,7 @@ func accessLog() ([]*accesslogv3.AccessLog, error) {
 		CommonConfig: &grpclogv3.CommonGrpcAccessLogConfig{
 			LogName:             "outcomes",
 			TransportApiVersion: corev3.ApiVersion_V3,
+			BufferSizeBytes:     wrapperspb.UInt32(128 << 10), // or until a second is over
 			GrpcService: &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
 				EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: clusterGRPC},
 			}},

@@ -90,7 +90,6 @@ func extAuthz(cfg Config) *extauthzv3.ExtAuthz {
 		IncludePeerCertificate:     true,
 		EncodeRawHeaders:           true, // duplicates and odd bytes arrive as they came
 		ValidateMutations:          true,
-		EmitFilterStateStats:       true,
 		DecoderHeaderMutationRules: checkMutationRules(),
 	}
 }

@@ -35,7 +35,8 @@ type Metadata struct {
 	V string `protobuf:"bytes,1,opt,name=v,proto3" json:"v,omitempty"`
 	// UUIDv7 of the decision.
 	DecisionId string `protobuf:"bytes,2,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
-	// "run" if ext_proc must process the exchange, "pass" if it is skipped.
+	// "run" if ext_proc must process the exchange, "pass" if it is skipped: then
+	// there is nothing else.
 	Exchange string `protobuf:"bytes,3,opt,name=exchange,proto3" json:"exchange,omitempty"`
 	// PrincipalID of the caller.
 	PrincipalId string `protobuf:"bytes,4,opt,name=principal_id,json=principalId,proto3" json:"principal_id,omitempty"`

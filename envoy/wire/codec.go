@@ -1,4 +1,7 @@
-package extauthz
+// Package wire reads the messages that come with every request without building
+// the generated structs, which would cost more CPU than what they are read for
+// (docs/decisions/0002).
+package wire
 
 import (
 	"strings"
@@ -7,14 +10,14 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// question and answer are a CheckRequest and a CheckResponse on the wire.
+// Received and Sent are messages as they are encoded.
 type (
-	question struct{ text string }
-	answer   struct{ encoded []byte }
+	Received struct{ Text string }
+	Sent     struct{ Encoded []byte }
 )
 
-// Codec hands Check its messages undecoded and passes all others on to the
-// codec for generated protobuf messages. Give it to the gRPC server with
+// Codec hands out Received and takes Sent as they are, and passes all else on to
+// the codec for generated protobuf messages. Give it to the gRPC server with
 // grpc.ForceServerCodecV2.
 type Codec struct{ generated encoding.CodecV2 }
 
@@ -28,15 +31,15 @@ func (c Codec) Name() string { return "proto" }
 
 // Marshal implements encoding.CodecV2.
 func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
-	if a, ok := v.(*answer); ok {
-		return mem.BufferSlice{mem.SliceBuffer(a.encoded)}, nil
+	if a, ok := v.(*Sent); ok {
+		return mem.BufferSlice{mem.SliceBuffer(a.Encoded)}, nil
 	}
 	return c.generated.Marshal(v)
 }
 
 // Unmarshal implements encoding.CodecV2.
 func (c Codec) Unmarshal(data mem.BufferSlice, v any) error {
-	q, ok := v.(*question)
+	q, ok := v.(*Received)
 	if !ok {
 		return c.generated.Unmarshal(data, v)
 	}
@@ -45,6 +48,6 @@ func (c Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	for _, buffer := range data {
 		b.Write(buffer.ReadOnlyData())
 	}
-	q.text = b.String()
+	q.Text = b.String()
 	return nil
 }
