@@ -136,7 +136,7 @@ func saveProfile(ctx context.Context, network, address, file string) error {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}}}
 	time.Sleep(time.Second) // it has started by then, or the bench fails anyway
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://ops/debug/pprof/profile?seconds=10", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/debug/pprof/profile?seconds=10", nil)
 	if err != nil {
 		return err
 	}
@@ -145,6 +145,9 @@ func saveProfile(ctx context.Context, network, address, file string) error {
 		return err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("profile: %s", resp.Status)
+	}
 	f, err := os.Create(file)
 	if err != nil {
 		return err
