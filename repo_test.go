@@ -28,7 +28,7 @@ var imports = map[string][]string{
 
 	"api":             {"internal/problem"},
 	"envoy/extauthz":  {"authz/...", "envoy/refusal", "envoy/wire"},
-	"envoy/extproc":   {"authz", "audit", "idempotency", "envoy/refusal"},
+	"envoy/extproc":   {"authz", "audit", "idempotency", "envoy/refusal", "envoy/wire"},
 	"envoy/accesslog": {"audit", "envoy/wire"},
 	"envoy/refusal":   {"authz", "internal/problem"},
 	"envoy/xds":       {"envoy/extauthz"}, // for the names that both sides of the wire must agree on

@@ -36,11 +36,10 @@ const (
 	fieldResponseDetails   = 6
 )
 
-// and of the messages that many share.
+// and of google.protobuf.Duration.
 const (
-	fieldFilterMetadata = 1 // Metadata.filter_metadata
-	fieldSeconds        = 1 // Duration.seconds
-	fieldNanos          = 2 // Duration.nanos
+	fieldSeconds = 1
+	fieldNanos   = 2
 )
 
 // eachEntry calls back for each HTTPAccessLogEntry of a message, until one fails.
@@ -93,7 +92,9 @@ func decodeCommon(common wire.Reader, o *audit.Outcome) (denied bool, err error)
 	for common.Next() {
 		switch common.Num {
 		case fieldCommonMetadata:
-			common.Keep(decodeMetadata(common.Nested(), o))
+			decision, err := wire.FilterMetadata(common.Text, "envoy.filters.http.ext_authz")
+			o.DecisionID = decision["decision_id"]
+			common.Keep(err)
 		case fieldCommonDuration:
 			common.Keep(decodeDuration(common.Nested(), o))
 		case fieldCommonFlags:
@@ -124,35 +125,6 @@ func decodeResponse(response wire.Reader, o *audit.Outcome) error {
 		}
 	}
 	return response.Err()
-}
-
-// decodeMetadata finds the decision's id in what Check has said.
-func decodeMetadata(metadata wire.Reader, o *audit.Outcome) error {
-	for metadata.Next() {
-		if metadata.Num != fieldFilterMetadata {
-			continue
-		}
-		filter, said, err := wire.MapEntry(metadata.Nested())
-		metadata.Keep(err)
-		if filter != "envoy.filters.http.ext_authz" {
-			continue
-		}
-		members := wire.Read(said)
-		for members.Next() {
-			name, value, err := wire.MapEntry(members.Nested())
-			members.Keep(err)
-			if name != "decision_id" {
-				continue
-			}
-			id := wire.Read(value)
-			for id.Next() {
-				o.DecisionID = id.Text
-			}
-			members.Keep(id.Err())
-		}
-		metadata.Keep(members.Err())
-	}
-	return metadata.Err()
 }
 
 func decodeDuration(duration wire.Reader, o *audit.Outcome) error {

@@ -47,15 +47,16 @@ func (x *exchange) decisionID() string {
 	return x.meta.decisionID
 }
 
-// handle answers one message. An error ends the stream, and with it the request.
-func (x *exchange) handle(request *extprocv3.ProcessingRequest) (*extprocv3.ProcessingResponse, error) {
+// handle answers one message; its metadata is apart, still encoded. An error ends
+// the stream, and with it the request.
+func (x *exchange) handle(request *extprocv3.ProcessingRequest, metadata string) (*extprocv3.ProcessingResponse, error) {
 	if x.finished {
 		return nil, status.Errorf(codes.FailedPrecondition, "%T after the last answer", request.GetRequest())
 	}
 	switch r := request.GetRequest().(type) {
 	case *extprocv3.ProcessingRequest_RequestHeaders:
 		if x.phase == opening {
-			return x.open(request), nil
+			return x.open(metadata), nil
 		}
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
 		switch x.phase {
@@ -79,8 +80,8 @@ func (x *exchange) handle(request *extprocv3.ProcessingRequest) (*extprocv3.Proc
 }
 
 // open is the request phase: claim, then slot, and only then the request goes on.
-func (x *exchange) open(request *extprocv3.ProcessingRequest) *extprocv3.ProcessingResponse {
-	m, err := readMetadata(request.GetMetadataContext())
+func (x *exchange) open(metadata string) *extprocv3.ProcessingResponse {
+	m, err := readMetadata(metadata)
 	if err != nil {
 		x.server.log.ErrorContext(x.ctx, "request without a decision that can be read", "error", err)
 		return x.refuse("internal.metadata", 0)

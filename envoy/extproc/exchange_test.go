@@ -26,6 +26,7 @@ import (
 
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/envoy/extproc"
+	"github.com/sallyport/sallyport/envoy/wire"
 	"github.com/sallyport/sallyport/idempotency"
 )
 
@@ -58,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	service := extproc.NewServer(cfg, w.claims, w.slots, w.sessions, w.journal,
 		extproc.NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler), time.Now)
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer()
+	server := grpc.NewServer(grpc.ForceServerCodecV2(wire.NewCodec()))
 	service.Register(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

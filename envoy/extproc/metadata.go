@@ -7,9 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/protobuf/types/known/structpb"
-
+	"github.com/sallyport/sallyport/envoy/wire"
 	"github.com/sallyport/sallyport/idempotency"
 )
 
@@ -40,24 +38,28 @@ type metadata struct {
 var errNoMetadata = errors.New("no metadata of a decision")
 
 // readMetadata refuses what it doesn't know: a version, a value out of shape.
-func readMetadata(context *corev3.Metadata) (*metadata, error) {
-	s := context.GetFilterMetadata()[metadataNamespace]
+// It reads an encoded envoy.config.core.v3.Metadata.
+func readMetadata(encoded string) (*metadata, error) {
+	s, err := wire.FilterMetadata(encoded, metadataNamespace)
+	if err != nil {
+		return nil, err
+	}
 	if s == nil {
 		return nil, errNoMetadata
 	}
-	if v := text(s, "v"); v != "1" {
+	if v := s["v"]; v != "1" {
 		return nil, fmt.Errorf("metadata version %q", v)
 	}
 	m := &metadata{
-		decisionID:  text(s, "decision_id"),
-		run:         text(s, "exchange") == "run",
-		principalID: text(s, "principal_id"),
-		server:      text(s, "server"),
-		tool:        text(s, "tool"),
-		rpcID:       text(s, "rpc_id_json"),
-		derived:     text(s, "key_source") == "derived",
-		retake:      text(s, "on_unknown") == "forward",
-		bindSession: text(s, "bind_session") == "true",
+		decisionID:  s["decision_id"],
+		run:         s["exchange"] == "run",
+		principalID: s["principal_id"],
+		server:      s["server"],
+		tool:        s["tool"],
+		rpcID:       s["rpc_id_json"],
+		derived:     s["key_source"] == "derived",
+		retake:      s["on_unknown"] == "forward",
+		bindSession: s["bind_session"] == "true",
 	}
 	if m.decisionID == "" {
 		return nil, errors.New("metadata without decision_id")
@@ -74,10 +76,8 @@ func readMetadata(context *corev3.Metadata) (*metadata, error) {
 	return m, errors.Join(errs[:]...)
 }
 
-func text(s *structpb.Struct, name string) string { return s.GetFields()[name].GetStringValue() }
-
-func digest(s *structpb.Struct, name string, out *[32]byte) (present bool, err error) {
-	value := text(s, name)
+func digest(s map[string]string, name string, out *[32]byte) (present bool, err error) {
+	value := s[name]
 	if value == "" {
 		return false, nil
 	}
@@ -90,13 +90,13 @@ func digest(s *structpb.Struct, name string, out *[32]byte) (present bool, err e
 	return true, nil
 }
 
-func milliseconds(s *structpb.Struct, name string) (time.Duration, error) {
+func milliseconds(s map[string]string, name string) (time.Duration, error) {
 	n, err := number(s, name)
 	return time.Duration(n) * time.Millisecond, err
 }
 
-func number(s *structpb.Struct, name string) (int, error) {
-	value := text(s, name)
+func number(s map[string]string, name string) (int, error) {
+	value := s[name]
 	if value == "" {
 		return 0, nil
 	}

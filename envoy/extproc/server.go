@@ -16,8 +16,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/envoy/wire"
 	"github.com/sallyport/sallyport/idempotency"
 )
 
@@ -73,7 +75,7 @@ func (s *Server) Close() {
 	s.background.Wait()
 }
 
-// Register adds the service to a gRPC server.
+// Register adds the service to a gRPC server, which must use wire.Codec.
 func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 	extprocv3.RegisterExternalProcessorServer(registrar, s)
 }
@@ -97,11 +99,11 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) (err 
 		}
 	}()
 	for {
-		request, err := stream.Recv()
+		request, metadata, err := receive(stream)
 		if err != nil {
 			return ended(err)
 		}
-		response, err := x.handle(request)
+		response, err := x.handle(request, metadata)
 		if err != nil {
 			s.log.ErrorContext(x.ctx, "exchange refused", "error", err, "decision_id", x.decisionID())
 			return err
@@ -110,6 +112,27 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) (err 
 			return ended(err)
 		}
 	}
+}
+
+// fieldMetadata is ProcessingRequest.metadata_context.
+const fieldMetadata = 8
+
+// receive returns the next message. Its metadata stays encoded: Envoy sends it
+// with every message, and it would cost more to decode than all else.
+func receive(stream grpc.ServerStream) (request *extprocv3.ProcessingRequest, metadata string, err error) {
+	var received wire.Received
+	if err := stream.RecvMsg(&received); err != nil {
+		return nil, "", err
+	}
+	rest, metadata, err := wire.Split(received.Text, fieldMetadata)
+	if err == nil {
+		request = &extprocv3.ProcessingRequest{}
+		err = proto.Unmarshal(rest, request)
+	}
+	if err != nil {
+		return nil, "", status.Errorf(codes.InvalidArgument, "decode processing request: %v", err)
+	}
+	return request, metadata, nil
 }
 
 // ended is how a stream ends when Envoy ends it.

@@ -106,3 +106,18 @@ func MapEntry(entry Reader) (key, value string, err error) {
 	}
 	return key, value, entry.err
 }
+
+// Split takes the fields of one number out of a message. It returns the last of
+// them, which must be length-delimited, and the message without them.
+func Split(message string, num protowire.Number) (rest []byte, field string, err error) {
+	rest = make([]byte, 0, len(message))
+	r := Read(message)
+	for before := message; r.Next(); before = r.rest {
+		if r.Num == num {
+			field = r.Text
+		} else {
+			rest = append(rest, before[:len(before)-len(r.rest)]...)
+		}
+	}
+	return rest, field, r.err
+}
