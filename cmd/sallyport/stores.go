@@ -66,6 +66,7 @@ func openStores(cfg *settings.Config, registry prometheus.Registerer, log *slog.
 }
 
 func openRedis(cfg *settings.Config, local *authz.MemoryLimiter, registry prometheus.Registerer, log *slog.Logger) (*stores, error) {
+	redis.SetLogger(redisLog{log}) // the library has one for all clients
 	client, err := newRedisClient(&cfg.Redis)
 	if err != nil {
 		return nil, err
@@ -167,6 +168,14 @@ func (s *stores) close() error {
 		return nil
 	}
 	return s.redis.client.Close()
+}
+
+// redisLog takes what the client says about its connections. The metric and the
+// refusals tell what matters of it.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, "redis client", "message", fmt.Sprintf(format, v...))
 }
 
 // newRedisClient makes a client for any of the three modes. It obeys deadlines,

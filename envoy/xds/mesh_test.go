@@ -279,18 +279,6 @@ func pass() *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{"exchange": structpb.NewStringValue("pass")}}
 }
 
-// describe adds one member to the metadata of the answers that follow.
-func (c *checker) describe(name, value string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	answer := c.answer
-	c.answer = func(ctx context.Context) (*authv3.CheckResponse, error) {
-		response, err := answer(ctx)
-		response.DynamicMetadata.Fields[name] = structpb.NewStringValue(value)
-		return response, err
-	}
-}
-
 func options(header []string) []*corev3.HeaderValueOption {
 	var all []*corev3.HeaderValueOption
 	for i := 0; i < len(header); i += 2 {
