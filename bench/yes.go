@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 
@@ -86,5 +87,8 @@ func serveUpstream(ctx context.Context, socket string) error {
 		_, _ = w.Write(answer) // a client that is gone has its error
 	})}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
-	return server.Serve(listener)
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
