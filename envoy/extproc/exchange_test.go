@@ -313,6 +313,37 @@ func (w *world) execute(t *testing.T, id string) {
 	}
 }
 
+// TestRenewal lets the upstream work for longer than a lease: the claim and the
+// only slot stay taken.
+func TestRenewal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const lease = 600 * time.Millisecond
+	limited := func(id string, changes ...string) map[string]any {
+		return decision(id, append(changes, "lease_ms", "600", "slot_limit", "1")...)
+	}
+	e := w.open(t)
+	if refused := e.request(limited("d-1")); refused != nil {
+		t.Fatalf("refused: %s", refused.GetBody())
+	}
+	for started := time.Now(); time.Since(started) < 2*lease; {
+		retry := w.open(t)
+		if refused := retry.request(limited("d-2")); !strings.Contains(string(refused.GetBody()), "idempotency.in_flight") {
+			t.Fatalf("a retry after %v got %s", time.Since(started), refused.GetBody())
+		}
+		other := w.open(t)
+		if refused := other.request(limited("d-3", "key_hash", hex.EncodeToString(otherDigest[:]))); !strings.Contains(string(refused.GetBody()), "concurrency.exceeded") {
+			t.Fatalf("another call after %v got %s", time.Since(started), refused.GetBody())
+		}
+	}
+	e.headers("200", "application/json", "via_upstream", false)
+	e.body(rpcResult, true)
+	e.end()
+	if got := w.awaitOutcome(t, "d-1"); got != "executed" {
+		t.Errorf("outcome %s", got)
+	}
+}
+
 func TestExecuteThenReplay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -3,7 +3,7 @@ package extproc
 import (
 	"context"
 	"errors"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/authz"
@@ -131,8 +131,9 @@ func (x *exchange) freeSlot() {
 // renewal extends what an exchange holds while the upstream works. Most
 // exchanges are over before the first time.
 type renewal struct {
+	mu    sync.Mutex // held while it renews; guards what follows
 	timer *time.Timer
-	over  atomic.Bool
+	over  bool
 }
 
 // startRenewal renews at a third of the lease: two attempts may fail.
@@ -144,7 +145,14 @@ func (x *exchange) startRenewal() *renewal {
 	every := m.lease / 3
 	slot := x.slot()
 	r := &renewal{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.timer = time.AfterFunc(every, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.over {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StoreTimeout)
 		defer cancel()
 		var errs []error
@@ -155,9 +163,6 @@ func (x *exchange) startRenewal() *renewal {
 			_, err := s.slots.Take(ctx, slot, m.slotLimit, m.lease)
 			errs = append(errs, err)
 		}
-		if r.over.Load() {
-			return
-		}
 		if err := errors.Join(errs...); err != nil {
 			s.log.WarnContext(ctx, "lease not renewed", "error", err, "decision_id", m.decisionID)
 		}
@@ -166,9 +171,13 @@ func (x *exchange) startRenewal() *renewal {
 	return r
 }
 
+// stop returns when nothing is renewed any more: a slot that is taken anew after
+// it was given back would stay taken until its lease ends.
 func (r *renewal) stop() {
 	if r != nil {
-		r.over.Store(true)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.over = true
 		r.timer.Stop()
 	}
 }
