@@ -174,7 +174,7 @@ func payload(issuer *devissuer.Issuer, subject string) (string, error) {
 		{":authority", authority}, {":path", "/mcp"}, {":method", "POST"}, {":scheme", "https"},
 		{"authorization", "Bearer " + token}, {"content-type", "application/json"},
 		{"accept", "application/json, text/event-stream"}, {"mcp-protocol-version", "2025-11-25"},
-		{"mcp-session-id", "ZXhhbXBsZS1zZXNzaW9uLWlk"}, {"user-agent", "mcp-client/1.0"}, {"content-length", strconv.Itoa(len(body))},
+		{"user-agent", "mcp-client/1.0"}, {"content-length", strconv.Itoa(len(body))},
 		{"accept-encoding", "gzip"}, {"x-forwarded-for", "192.0.2.7"}, {"x-forwarded-proto", "https"},
 		{"x-request-id", "0c7a5cfa-3d6f-4ab4-9a2d-1d2a3f5f7f21"}, {"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 	}
