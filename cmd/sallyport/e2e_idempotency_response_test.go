@@ -72,15 +72,37 @@ func TestResponseShapes(t *testing.T) {
 			_, _ = io.WriteString(w, "body")
 			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
 		}, 200, "body", nil, "replayed"},
+		"chunks and trailers": {func(w http.ResponseWriter, r *http.Request, n int) {
+			chunks(200, "in ", "parts")(w, r, n)
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+		}, 200, "in parts", nil, "replayed"},
+		"a length and trailers": {func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("Content-Length", "8")
+			chunks(200, "in ", "parts")(w, r, n)
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+		}, 200, "in parts", nil, "replayed"},
+		"trailers alone": {func(w http.ResponseWriter, _ *http.Request, _ int) {
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+		}, 200, "", nil, "replayed"},
+		"trailers, too large": {func(w http.ResponseWriter, r *http.Request, n int) {
+			chunks(201, large[:2000], large[2000:])(w, r, n)
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+		}, 201, large, nil, "idempotency.not_retained"},
 		"a body that is none": {answers(200, "\x00"), 200, "\x00", nil, "replayed"},
 	}
 	clients := map[string]*http.Client{"HTTP/1.1": clientOf(t, &http.Transport{}), "HTTP/2.0": http2Client(t)}
-	for proto, client := range clients {
+	ways := []struct{ proto, path, upstream string }{
+		{"HTTP/1.1", "/orders", "HTTP/1.1"}, {"HTTP/2.0", "/orders", "HTTP/1.1"},
+		{"HTTP/1.1", "/modern/orders", "HTTP/2"}, {"HTTP/2.0", "/modern/orders", "HTTP/2"},
+	}
+	for _, way := range ways {
+		proto, client := way.proto, clients[way.proto]
 		for name, c := range shapes {
-			t.Run(proto+", "+name, func(t *testing.T) {
+			t.Run(proto+" to "+way.upstream+", "+name, func(t *testing.T) {
 				t.Parallel()
 				s := x.scene(c.play)
 				write := withClient(s.order(x.caller(t, "alice")), client).with("Accept-Encoding", "gzip")
+				write.path = way.path
 				a := x.send(t, write)
 				x.answered(t, a, c.status, "executed")
 				b := x.send(t, write)

@@ -158,7 +158,11 @@ func (m *mesh) startOffice(t *testing.T, handler http.Handler) string {
 
 func serve(t *testing.T, handler http.Handler) (address string) {
 	t.Helper()
-	server := httptest.NewServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
 	t.Cleanup(func() {
 		server.CloseClientConnections() // streams have no end of their own
 		server.Close()

@@ -75,6 +75,14 @@ func (x *exchange) handle(request *extprocv3.ProcessingRequest, metadata string)
 		case answering:
 			return x.responseBody(r.ResponseBody.GetBody(), r.ResponseBody.GetEndOfStream()), nil
 		}
+	case *extprocv3.ProcessingRequest_ResponseTrailers:
+		switch x.phase {
+		case passing:
+			x.finished = true
+			return continueResponseTrailers(), nil
+		case answering:
+			return x.responseTrailers()
+		}
 	}
 	return nil, status.Errorf(codes.FailedPrecondition, "%T out of order", request.GetRequest())
 }

@@ -6,6 +6,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/sallyport/sallyport/idempotency"
@@ -72,7 +74,7 @@ func (x *exchange) openResponse(h *extprocv3.HttpHeaders, attributes map[string]
 	if int64(envoy["response.flags"].GetNumberValue())&retryLimitExceeded != 0 {
 		r.flags = "URX"
 	}
-	contentType, session := "", ""
+	contentType, session, length, chunked := "", "", -1, false
 	lines := make([]idempotency.Header, 0, len(h.GetHeaders().GetHeaders()))
 	for _, line := range h.GetHeaders().GetHeaders() {
 		value := string(line.GetRawValue())
@@ -83,6 +85,10 @@ func (x *exchange) openResponse(h *extprocv3.HttpHeaders, attributes map[string]
 			session = value
 		case "content-type":
 			contentType = value
+		case "content-length":
+			length, _ = strconv.Atoi(value) // Envoy has checked it
+		case "transfer-encoding":
+			chunked = true
 		}
 		lines = append(lines, idempotency.Header{Name: line.GetKey(), Value: value})
 	}
@@ -98,7 +104,7 @@ func (x *exchange) openResponse(h *extprocv3.HttpHeaders, attributes map[string]
 	case x.meta.rpcID != "" && isEventStream(contentType):
 		r.events = newEventReader(x.meta.rpcID, x.server.cfg.MaxKept)
 	default:
-		r.body = &heldBody{max: x.server.cfg.MaxKept}
+		r.body = &heldBody{max: x.server.cfg.MaxKept, length: length, passes: length < 0 && !chunked}
 	}
 	if h.GetEndOfStream() {
 		r.complete = true
@@ -128,13 +134,30 @@ func (x *exchange) responseBody(chunk []byte, last bool) *extprocv3.ProcessingRe
 		if final := r.events.read(chunk); final && x.claimed {
 			x.settle()
 		}
-	} else if pass, changed := r.body.add(chunk, last); changed {
-		answer = replaceResponseBody(pass)
+	} else {
+		whole := last || r.size == r.body.length // trailers may follow
+		if pass, changed := r.body.add(chunk, whole); changed {
+			answer = replaceResponseBody(pass)
+		}
+		if whole && !last && x.claimed {
+			r.complete = true
+			x.settle()
+		}
 	}
 	if last {
 		x.finish()
 	}
 	return answer
+}
+
+// responseTrailers takes the end of a response that has trailers.
+func (x *exchange) responseTrailers() (*extprocv3.ProcessingResponse, error) {
+	if body := x.response.body; body != nil && body.holds() {
+		return nil, status.Error(codes.Internal, "trailers before the body's end")
+	}
+	x.response.complete = true
+	x.finish()
+	return continueResponseTrailers(), nil
 }
 
 // finish is the end of a response.
@@ -145,13 +168,22 @@ func (x *exchange) finish() {
 	x.finished = true
 }
 
-// heldBody holds a body back until its end, up to a size.
+// heldBody holds a body back until its end, up to a size. That needs an end which
+// comes with the body: a length, or chunks. Otherwise (HTTP/2, where trailers may
+// be the end, and nothing can be added to the body any more when they come) only
+// the end is held.
 type heldBody struct {
-	max  int
-	held []byte
-	more bool // held is more than one chunk
-	over bool // the body is longer: it passes, and is not kept
+	max    int
+	length int  // that the header says; below 0: nothing
+	passes bool // it is only copied
+	held   []byte
+	more   bool // held is more than one chunk
+	over   bool // the body is longer: it passes, and is not kept
+	whole  bool // all of it was seen
 }
+
+// holds reports whether something was kept back and never let go.
+func (b *heldBody) holds() bool { return b.more && !b.passes && !b.over && !b.whole }
 
 // add takes a chunk and returns what passes in its place, if not the chunk itself.
 func (b *heldBody) add(chunk []byte, last bool) (pass []byte, changed bool) {
@@ -162,13 +194,18 @@ func (b *heldBody) add(chunk []byte, last bool) (pass []byte, changed bool) {
 		b.over = true
 		pass = append(b.held, chunk...)
 		b.held = nil
-		return pass, b.more
+		return pass, b.more && !b.passes
+	case b.whole: // an empty end after all of it
+		return nil, false
 	case last && !b.more:
-		b.held = chunk // the usual case: one chunk
+		b.held, b.whole = chunk, true // the usual case: one chunk
 		return nil, false
 	}
 	b.held = append(b.held, chunk...)
-	b.more = true
+	b.more, b.whole = true, last
+	if b.passes {
+		return nil, false
+	}
 	if last {
 		return b.held, true
 	}
@@ -187,6 +224,10 @@ func continueResponseHeaders() *extprocv3.ProcessingResponse {
 
 func continueResponseBody() *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: &extprocv3.BodyResponse{}}}
+}
+
+func continueResponseTrailers() *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{ResponseTrailers: &extprocv3.TrailersResponse{}}}
 }
 
 func replaceResponseBody(body []byte) *extprocv3.ProcessingResponse {

@@ -136,16 +136,17 @@ func extProc() *extprocv3.ExternalProcessor {
 		MessageTimeout:    durationpb.New(exchangeTimeout),
 		MaxMessageTimeout: durationpb.New(exchangeTimeout),
 		ProcessingMode: &extprocv3.ProcessingMode{
-			RequestHeaderMode:   extprocv3.ProcessingMode_SEND,
-			ResponseHeaderMode:  extprocv3.ProcessingMode_SEND,
-			RequestBodyMode:     extprocv3.ProcessingMode_NONE,
-			ResponseBodyMode:    extprocv3.ProcessingMode_STREAMED,
-			RequestTrailerMode:  extprocv3.ProcessingMode_SKIP,
-			ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
+			RequestHeaderMode:  extprocv3.ProcessingMode_SEND,
+			ResponseHeaderMode: extprocv3.ProcessingMode_SEND,
+			RequestBodyMode:    extprocv3.ProcessingMode_NONE,
+			ResponseBodyMode:   extprocv3.ProcessingMode_STREAMED,
+			RequestTrailerMode: extprocv3.ProcessingMode_SKIP,
+			// They are the end of a response that has them.
+			ResponseTrailerMode: extprocv3.ProcessingMode_SEND,
 		},
 		ResponseAttributes: []string{"response.code_details", "response.flags"},
 		ForwardRules: &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
-			exactly(":status"), exactly("mcp-session-id"),
+			exactly(":status"), exactly("mcp-session-id"), exactly("transfer-encoding"),
 			// What a replay may repeat; see idempotency.RepeatableHeaders.
 			{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "content-"}},
 			exactly("location"), exactly("etag"), exactly("last-modified"), exactly("link"),
