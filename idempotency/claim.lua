@@ -7,7 +7,10 @@
 --   k  1 if it was retaken, after an unknown outcome
 --   r  sealed response of a done request, if it is retained
 --
--- It expires with the TTL of its claim, never before the lease ends.
+--   t  TTL in ms
+--
+-- It expires when the TTL is over since it was last claimed, renewed, completed
+-- or abandoned: what took long is remembered for as long as what didn't.
 --
 -- KEYS: the key. ARGV: owner, fingerprint, lease and TTL in ms, retake (0 or 1).
 -- Answers {state, as in Go; ms until the lease ends, or 1 if acquired by a
@@ -22,7 +25,7 @@ local function text(number) return string.format('%d', number) end
 
 local function acquire(retaken)
   redis.call('HSET', key, 's', 'b', 'o', owner, 'f', fingerprint, 'k', retaken,
-    'c', text(now), 'l', text(now + lease))
+    'c', text(now), 'l', text(now + lease), 't', text(ttl))
   redis.call('PEXPIRE', key, text(ttl))
   return {ACQUIRED, retaken, '', ''}
 end
@@ -48,9 +51,7 @@ if state == 'b' and left > 0 then
     return {BUSY, left, '', ''}
   end
   redis.call('HSET', key, 'l', text(now + lease))
-  if redis.call('PTTL', key) < lease then
-    redis.call('PEXPIRE', key, text(lease))
-  end
+  redis.call('PEXPIRE', key, text(ttl))
   return {ACQUIRED, tonumber(record[5]), '', ''}
 end
 if ARGV[5] == '1' then

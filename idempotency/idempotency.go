@@ -96,15 +96,15 @@ var (
 // and measure time by the store's own clock. Errors wrap one of those above.
 //
 // A claim is Busy until its owner ends it with Complete, Release or Abandon, or
-// its lease ends, which makes its outcome Unknown. All states last until the TTL
-// of the claim ends; then the key is free.
+// its lease ends, which makes its outcome Unknown. When the TTL of the claim is
+// over since it was claimed, renewed or ended, the key is free.
 type Store interface {
 	// Claim acquires the key, or says what is known about it. Asked again by the
 	// owner of a claim that is Busy it answers Acquired and renews the lease, so
 	// that a claim whose answer was lost can be repeated.
 	Claim(ctx context.Context, c Claim) (Result, error)
-	// Renew extends the lease, from now, and the TTL to its end if that is
-	// earlier: a key that is being executed is never free. Like Complete it
+	// Renew extends the lease, from now: a key that is being executed is never
+	// free. Like Complete it
 	// succeeds after the lease has ended, but not after Abandon.
 	Renew(ctx context.Context, key Key, owner string, lease time.Duration) error
 	// Complete keeps the response for replays; nil, or one over the store's

@@ -47,6 +47,7 @@ type entry struct {
 	retaken     bool
 	claimed     int64
 	leaseEnds   int64
+	ttl         int64
 	expires     int64
 	at          int    // in the heap
 	response    []byte // of an executed request; nil: not retained
@@ -142,12 +143,13 @@ func (m *Memory) Renew(ctx context.Context, key Key, owner string, lease time.Du
 // Complete implements Store.
 func (m *Memory) Complete(ctx context.Context, key Key, owner string, r *Response) error {
 	response := encodeResponse(r, m.cfg.MaxResponse)
-	return m.owned(ctx, "complete", key, owner, func(e *entry, _ int64) bool {
+	return m.owned(ctx, "complete", key, owner, func(e *entry, now int64) bool {
 		if e.state == Replay {
 			return true // a repetition
 		}
 		e.state = Replay
 		m.keep(e, response)
+		m.outlive(e, now)
 		return true
 	})
 }
@@ -169,11 +171,12 @@ func (m *Memory) Release(ctx context.Context, key Key, owner string) error {
 
 // Abandon implements Store.
 func (m *Memory) Abandon(ctx context.Context, key Key, owner string) error {
-	return m.owned(ctx, "abandon", key, owner, func(e *entry, _ int64) bool {
+	return m.owned(ctx, "abandon", key, owner, func(e *entry, now int64) bool {
 		if e.state == Replay {
 			return false
 		}
 		e.state = Unknown
+		m.outlive(e, now)
 		return true
 	})
 }
@@ -268,17 +271,23 @@ func (m *Memory) forget(e *entry) {
 func (e *entry) take(c Claim, now int64, retaken bool) {
 	e.owner, e.fingerprint, e.state, e.retaken, e.claimed = c.Owner, c.Fingerprint, Busy, retaken, now
 	e.leaseEnds = now + int64(c.Lease)
-	e.expires = now + int64(max(c.TTL, c.Lease))
+	e.ttl = int64(max(c.TTL, c.Lease))
+	e.expires = now + e.ttl
 }
 
 // extend moves the end of the lease. A key that is being executed never becomes
 // free.
 func (m *Memory) extend(e *entry, now int64, lease time.Duration) {
 	e.leaseEnds = now + int64(lease)
-	if e.expires < e.leaseEnds {
-		e.expires = e.leaseEnds
-		heap.Fix(&m.expiry, e.at)
-	}
+	e.ttl = max(e.ttl, int64(lease))
+	m.outlive(e, now)
+}
+
+// outlive counts the TTL from now: what took long is remembered for as long as
+// what didn't.
+func (m *Memory) outlive(e *entry, now int64) {
+	e.expires = now + e.ttl
+	heap.Fix(&m.expiry, e.at)
 }
 
 // stateAt is the state as a claim sees it.

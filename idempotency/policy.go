@@ -45,12 +45,12 @@ type Ending struct {
 // certain:
 //
 //   - Envoy says that no byte reached an upstream: not executed;
-//   - the upstream refused to look at the request (401, 403, 407, 408, 421, 425,
+//   - the upstream refused to look at the request (401, 403, 407, 421, 425,
 //     429): not executed;
 //   - the upstream answered with another status below 500: executed, and the
 //     answer is the outcome. A 4xx too: it may have been the last step of an
 //     execution;
-//   - 5xx, a timeout, a reset, an answer of Envoy's own, or a cut body: unknown.
+//   - 5xx, 408, a timeout, a reset, an answer of Envoy's own, or a cut body: unknown.
 //
 // For MCP the message decides instead; see (*Message).outcome.
 func (e *Ending) Outcome() Outcome {
@@ -61,7 +61,7 @@ func (e *Ending) Outcome() Outcome {
 		return OutcomeUnknown
 	case e.refusedUnseen():
 		return NotExecuted
-	case e.Status < 200 || e.Status > 499:
+	case e.Status < 200 || e.Status > 499 || e.Status == 408:
 		return OutcomeUnknown
 	case e.MCP:
 		return e.mcpOutcome()
@@ -122,8 +122,9 @@ func (e *Ending) fromUpstream() bool {
 
 // refusals are the statuses of a server that did not act: it wants other
 // credentials, another connection or another time. RFC 9110 §15.5, RFC 6585 §4,
-// RFC 8470 §5.2.
-var refusals = [...]int{401, 403, 407, 408, 421, 425, 429}
+// RFC 8470 §5.2. 408 is none of them: the request was sent at once, so somebody
+// behind the server waited, for what may have happened.
+var refusals = [...]int{401, 403, 407, 421, 425, 429}
 
 func (e *Ending) refusedUnseen() bool { return slices.Contains(refusals[:], e.Status) }
 

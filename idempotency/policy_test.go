@@ -22,8 +22,8 @@ func TestOutcomeByStatus(t *testing.T) {
 			400, 402, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 418, 422, 423, 424, 428, 451, 499,
 		},
 		idempotency.ExecutedOnly:   {206},
-		idempotency.NotExecuted:    {401, 403, 407, 408, 421, 425, 429},
-		idempotency.OutcomeUnknown: {0, 100, 101, 103, 500, 501, 502, 503, 504, 507, 511, 520, 599, 600, 999},
+		idempotency.NotExecuted:    {401, 403, 407, 421, 425, 429},
+		idempotency.OutcomeUnknown: {0, 100, 101, 103, 408, 500, 501, 502, 503, 504, 507, 511, 520, 599, 600, 999},
 	}
 	for outcome, statuses := range want {
 		for _, status := range statuses {

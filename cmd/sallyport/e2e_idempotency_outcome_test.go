@@ -66,7 +66,7 @@ func TestOutcomes(t *testing.T) {
 	for _, status := range []int{500, 501, 502, 503, 504, 599} {
 		cases[fmt.Sprint(status)] = outcome{"REST", answers(status, "failed"), status, "unknown", unknown}
 	}
-	for _, status := range []int{401, 403, 407, 408, 421, 425, 429} {
+	for _, status := range []int{401, 403, 407, 421, 425, 429} {
 		cases[fmt.Sprint(status)] = outcome{"REST", answers(status, "later", "Retry-After", "1"), status, "released", "executed"}
 	}
 	for _, status := range []int{400, 402, 404, 405, 406, 409, 410, 412, 413, 415, 422, 451} {

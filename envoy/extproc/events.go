@@ -18,6 +18,7 @@ type eventReader struct {
 	data     []byte // of the unfinished event
 	hasData  bool
 	skipping bool // the event is too large
+	begun    bool // the first line has ended
 	crlf     bool // the last line ended with CR, and a LF that follows belongs to it
 
 	final    *idempotency.Message // the answer to the request, once it came
@@ -64,6 +65,9 @@ func (e *eventReader) endLine() {
 	if !e.inLine {
 		e.endEvent()
 		return
+	}
+	if !e.begun {
+		e.line, e.begun = bytes.TrimPrefix(e.line, []byte("\ufeff")), true // WHATWG HTML §9.2.6
 	}
 	if value, ok := bytes.CutPrefix(e.line, []byte("data:")); ok && !e.skipping {
 		if e.hasData {

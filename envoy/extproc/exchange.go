@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -70,6 +71,7 @@ func (x *exchange) handle(request *extprocv3.ProcessingRequest, metadata string)
 	case *extprocv3.ProcessingRequest_ResponseBody:
 		switch x.phase {
 		case passing:
+			x.response.size += len(r.ResponseBody.GetBody())
 			x.finished = r.ResponseBody.GetEndOfStream()
 			return continueResponseBody(), nil
 		case answering:
@@ -126,8 +128,13 @@ func (x *exchange) claim() *extprocv3.ProcessingResponse {
 	if err != nil {
 		// The claim may have been written all the same. The request is not
 		// executed, for certain, so nobody has to wait for the lease's end.
-		x.claimed = true
-		x.release()
+		x.end(func(ctx context.Context) error {
+			err := x.server.claims.Release(ctx, x.meta.key, x.meta.decisionID)
+			if errors.Is(err, idempotency.ErrLost) {
+				return nil // it was not written
+			}
+			return err
+		})
 		x.server.log.ErrorContext(x.ctx, "key not claimed", "error", err, "decision_id", x.decisionID())
 		return x.refuse("idempotency.unavailable", 0)
 	}

@@ -201,6 +201,9 @@ func decision(id string, changes ...string) map[string]any {
 		m[changes[i]] = changes[i+1]
 		if changes[i+1] == "" {
 			delete(m, changes[i])
+			if changes[i] == "key_hash" {
+				delete(m, "key_source")
+			}
 		}
 	}
 	return m
@@ -444,7 +447,14 @@ func TestBadMetadata(t *testing.T) {
 		"key of another size": decision("d", "key_hash", "00"),
 		"key not hex":         decision("d", "key_hash", strings.Repeat("x", 64)),
 		"no lease":            decision("d", "lease_ms", ""),
-		"lease over the TTL":  decision("d", "key_ttl_ms", "30000"),
+		"no TTL":              decision("d", "key_ttl_ms", ""),
+		"no fingerprint":      decision("d", "fingerprint", ""),
+		"no key":              decision("d", "key_hash", "", "key_source", "header"),
+		"a slot, no lease":    decision("d", "key_hash", "", "key_source", "", "slot_limit", "1", "lease_ms", ""),
+		"no exchange":         decision("d", "exchange", ""),
+		"another exchange":    decision("d", "exchange", "maybe"),
+		"another on_unknown":  decision("d", "on_unknown", "later"),
+		"nobody to bind to":   decision("d", "bind_session", "true", "principal_id", ""),
 		"no number":           decision("d", "slot_limit", "many"),
 	} {
 		e := w.open(t)

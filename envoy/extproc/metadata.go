@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,28 +53,45 @@ func readMetadata(encoded string) (*metadata, error) {
 	}
 	m := &metadata{
 		decisionID:  s["decision_id"],
-		run:         s["exchange"] == "run",
 		principalID: s["principal_id"],
 		server:      s["server"],
 		tool:        s["tool"],
 		rpcID:       s["rpc_id_json"],
 		derived:     s["key_source"] == "derived",
-		retake:      s["on_unknown"] == "forward",
-		bindSession: s["bind_session"] == "true",
 	}
 	if m.decisionID == "" {
 		return nil, errors.New("metadata without decision_id")
 	}
-	var errs [6]error
+	var errs [9]error
+	m.run, errs[6] = choice(s, "exchange", "run", "pass")
+	m.retake, errs[7] = choice(s, "on_unknown", "forward", "refuse", "")
+	m.bindSession, errs[8] = choice(s, "bind_session", "true", "")
 	m.keyed, errs[0] = digest(s, "key_hash", (*[32]byte)(&m.key))
-	_, errs[1] = digest(s, "fingerprint", &m.fingerprint)
+	fingerprinted, err := digest(s, "fingerprint", &m.fingerprint)
+	errs[1] = err
 	m.lease, errs[2] = milliseconds(s, "lease_ms")
 	m.ttl, errs[3] = milliseconds(s, "key_ttl_ms")
 	m.slotLimit, errs[4] = number(s, "slot_limit")
-	if m.keyed && (m.lease <= 0 || m.ttl <= m.lease) {
-		errs[5] = fmt.Errorf("lease_ms %v and key_ttl_ms %v don't fit a claim", m.lease, m.ttl)
+	switch {
+	case m.keyed && (!fingerprinted || m.ttl <= 0):
+		errs[5] = errors.New("key_hash without fingerprint or key_ttl_ms")
+	case !m.keyed && s["key_source"] != "":
+		errs[5] = errors.New("key_source without key_hash")
+	case (m.keyed || m.slotLimit > 0) && m.lease <= 0:
+		errs[5] = errors.New("nothing can be held without lease_ms")
+	case m.bindSession && m.principalID == "":
+		errs[5] = errors.New("bind_session without principal_id")
 	}
 	return m, errors.Join(errs[:]...)
+}
+
+// choice reports whether a member has the first of the values that it may have.
+func choice(s map[string]string, name string, yes string, others ...string) (bool, error) {
+	value := s[name]
+	if value != yes && !slices.Contains(others, value) {
+		return false, fmt.Errorf("%s is %q", name, value)
+	}
+	return value == yes, nil
 }
 
 func digest(s map[string]string, name string, out *[32]byte) (present bool, err error) {

@@ -28,8 +28,8 @@ type Config struct {
 	// MaxKept is the largest response that is kept for replays, in bytes. Of a
 	// larger one it is only remembered that the request was executed.
 	MaxKept int
-	// StoreTimeout bounds each call of a store. A response is held back for at
-	// most as long.
+	// StoreTimeout bounds each call of a store. The end of a response waits for at
+	// most one.
 	StoreTimeout time.Duration
 }
 

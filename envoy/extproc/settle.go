@@ -60,6 +60,7 @@ func (x *exchange) abandon() {
 // written the claim is held, then unknown; neither executes again.
 func (x *exchange) end(write func(context.Context) error) {
 	x.claimed = false
+	x.renewal.dropClaim()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), x.server.cfg.StoreTimeout)
 	defer cancel()
 	err := write(ctx)
@@ -87,6 +88,7 @@ const (
 func (s *Server) retry(decisionID string, write func(context.Context) error) {
 	if s.retrying.Add(1) > maxRetries {
 		s.retrying.Add(-1)
+		s.log.Error("too many claims wait for their end, this one's outcome stays unknown", "decision_id", decisionID)
 		return
 	}
 	s.background.Go(func() {
@@ -101,6 +103,7 @@ func (s *Server) retry(decisionID string, write func(context.Context) error) {
 				s.log.Error("claim not ended, its outcome stays unknown", "decision_id", decisionID)
 				return
 			case <-s.closing:
+				s.log.Error("claim not ended before the end of the process, its outcome stays unknown", "decision_id", decisionID)
 				return
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StoreTimeout)
@@ -133,6 +136,7 @@ func (x *exchange) freeSlot() {
 type renewal struct {
 	mu    sync.Mutex // held while it renews; guards what follows
 	timer *time.Timer
+	claim bool // is still renewed
 	over  bool
 }
 
@@ -144,7 +148,7 @@ func (x *exchange) startRenewal() *renewal {
 	}
 	every := m.lease / 3
 	slot := x.slot()
-	r := &renewal{}
+	r := &renewal{claim: claimed}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.timer = time.AfterFunc(every, func() {
@@ -156,11 +160,16 @@ func (x *exchange) startRenewal() *renewal {
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StoreTimeout)
 		defer cancel()
 		var errs []error
-		if claimed {
-			errs = append(errs, s.claims.Renew(ctx, m.key, m.decisionID, m.lease))
+		if r.claim {
+			err := s.claims.Renew(ctx, m.key, m.decisionID, m.lease)
+			r.claim = !errors.Is(err, idempotency.ErrLost)
+			errs = append(errs, err)
 		}
 		if slotted {
-			_, err := s.slots.Take(ctx, slot, m.slotLimit, m.lease)
+			ok, err := s.slots.Take(ctx, slot, m.slotLimit, m.lease)
+			if err == nil && !ok {
+				err = errors.New("the slot was lost, and all are taken")
+			}
 			errs = append(errs, err)
 		}
 		if err := errors.Join(errs...); err != nil {
@@ -169,6 +178,16 @@ func (x *exchange) startRenewal() *renewal {
 		r.timer.Reset(every)
 	})
 	return r
+}
+
+// dropClaim leaves the claim alone, which was ended, and returns when nobody renews
+// it any more.
+func (r *renewal) dropClaim() {
+	if r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.claim = false
+	}
 }
 
 // stop returns when nothing is renewed any more: a slot that is taken anew after

@@ -33,6 +33,22 @@ func ttlEnds(w *world) {
 	}
 }
 
+// ttlFromEnd lets an execution take half of its TTL: what became of it is
+// remembered for all of the TTL.
+func ttlFromEnd(w *world) {
+	done, unknown := claimOf("done"), claimOf("unknown")
+	for _, a := range []*idempotency.Claim{&done, &unknown} {
+		a.Lease, a.TTL = while, while
+		w.expect(idempotency.Acquired, *a)
+	}
+	w.advance(while / 2)
+	w.ok(w.complete(done, created("done")))
+	w.ok(w.abandon(unknown))
+	w.advance(while/2 + margin)
+	w.expect(idempotency.Replay, by(done, "b"))
+	w.expect(idempotency.Unknown, by(unknown, "b"))
+}
+
 func ttlChanges(w *world) {
 	short, long := claimOf("a"), claimOf("a")
 	short.Lease, short.TTL = brief, while

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) (store idempotency.Store, advance
 		"another owner changes nothing":           fencing,
 		"what is executed can't be undone":        final,
 		"another fingerprint is a mismatch":       mismatch,
+		"the TTL counts from the end":             ttlFromEnd,
 		"the end of the TTL frees the key":        ttlEnds,
 		"a changed TTL counts for new claims":     ttlChanges,
 		"a TTL is never shorter than the lease":   ttlShorterThanLease,
