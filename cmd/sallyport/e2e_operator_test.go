@@ -108,7 +108,8 @@ func TestOperator(t *testing.T) {
 	says(true, "Revoked", "token", "revoke", "--issuer", "dev", "--subject", "alice", "--why", "left")
 	eventually(t, time.Second, "alice is refused", m.is(t, call, "revocation.revoked"))
 	m.recorded(t, "token.revoke", "left", "alice")
-	says(true, "Revoked", "token", "revoke", "--issuer", "dev", "--subject", "alice", "--why", "back", "--lift")
+	says(true, "Taken back", "token", "revoke", "--issuer", "dev", "--subject", "alice", "--why", "back", "--lift")
+	m.recorded(t, "token.lift", "back", "alice")
 	eventually(t, time.Second, "alice is let in again", m.is(t, call, "allowed"))
 }
 

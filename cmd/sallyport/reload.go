@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +63,9 @@ func (r *reloader) reload(ctx context.Context, why string) (ok bool) {
 
 // apply compiles everything before it changes anything.
 func (r *reloader) apply(ctx context.Context, loaded *settings.Loaded) error {
+	if err := fixedAtStart(r.started, loaded.Config); err != nil {
+		return invalid(err)
+	}
 	change := r.keys.change()
 	s, err := buildState(loaded, change.keySet, r.stores.replays, r.revocations, time.Now)
 	if err != nil {
@@ -87,6 +92,28 @@ func (r *reloader) apply(ctx context.Context, loaded *settings.Loaded) error {
 	r.revocations.Use(s.revoked)
 	r.engine.Use(snapshot)
 	r.current.Store(s)
+	return nil
+}
+
+// fixedAtStart refuses a change of where state is kept: what is running would keep
+// it elsewhere than the configuration says, and than the commands look for it.
+func fixedAtStart(started, fresh *settings.Config) error {
+	old, now := started.TransactionSafety, fresh.TransactionSafety
+	sealed := func(c *settings.TransactionSafety) bool { return len(c.KeyFiles) > 0 }
+	for _, part := range []struct {
+		name string
+		same bool
+	}{
+		{"redis", reflect.DeepEqual(started.Redis, fresh.Redis)},
+		{"transaction_safety.idempotency_store_type", old.Store(&started.Redis) == now.Store(&fresh.Redis)},
+		{"transaction_safety.replicas", old.Replicas == now.Replicas},
+		{"transaction_safety.max_response_bytes", old.MaxResponseBytes == now.MaxResponseBytes},
+		{"transaction_safety.key_files", now.Store(&fresh.Redis) == "memory" || sealed(&old) == sealed(&now)},
+	} {
+		if !part.same {
+			return fmt.Errorf("%s changed: that needs a restart", part.name)
+		}
+	}
 	return nil
 }
 

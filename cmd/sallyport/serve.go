@@ -123,8 +123,11 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	group.Go(func() error {
 		<-ctx.Done()
 		healthServer.Shutdown()
-		time.AfterFunc(lastOutcomes, outcomes.Stop)
-		return shutdown(cfg.Listen.ShutdownGrace, grpcServer, httpServer, opsServer)
+		last := time.AfterFunc(lastOutcomes, outcomes.Stop)
+		defer last.Stop()
+		err := shutdown(cfg.Listen.ShutdownGrace, grpcServer, httpServer, opsServer)
+		outcomes.Wait()
+		return err
 	})
 	log.InfoContext(ctx, "serving", "version", versionText(),
 		"grpc", listeners.grpc.Addr().String(), "http", listeners.http.Addr().String(), "ops", listeners.ops.Addr().String())

@@ -83,7 +83,9 @@ func openRedis(cfg *settings.Config, local *authz.MemoryLimiter, registry promet
 		return nil, errors.Join(err, client.Close())
 	}
 	s.limiter, s.sessions, s.slots, s.replays, s.feed, s.claims = limiter, sessions, slots, replays, feed, claims
-	s.sealed, _ = claims.(*idempotency.Redis)
+	if s.sealed, _ = claims.(*idempotency.Redis); s.sealed != nil {
+		s.claims = fitClaims{Store: claims, server: s.redis}
+	}
 	s.running = []runner{limiter, sessions}
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sallyport_rate_limits_local",
@@ -102,7 +104,7 @@ func openClaims(cfg *settings.Config, client redis.UniversalClient, registry pro
 	if t.Store(&cfg.Redis) == "memory" {
 		return idempotency.NewMemory(idempotency.MemoryConfig{MaxResponse: t.MaxResponseBytes})
 	}
-	if len(t.KeyFiles) == 0 { // only where idempotency is off, so that nothing is ever claimed
+	if len(t.KeyFiles) == 0 { // only where idempotency is off, until a restart
 		return idempotency.NewMemory(idempotency.MemoryConfig{})
 	}
 	sealer, err := idempotency.NewSealer(t.KeyFiles...)
@@ -142,7 +144,10 @@ func (s *stores) check(ctx context.Context) error {
 	if s.redis == nil {
 		return nil
 	}
-	return s.redis.check(ctx)
+	if err := s.redis.check(ctx); errors.Is(err, idempotency.ErrServer) {
+		return err
+	}
+	return nil
 }
 
 // run keeps the stores going until ctx ends. From its return on the list knows
@@ -183,7 +188,7 @@ func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
 func newRedisClient(cfg *settings.Redis) (redis.UniversalClient, error) {
 	options := &redis.UniversalOptions{
 		MasterName: cfg.MasterName, Username: cfg.Username, IsClusterMode: cfg.Mode == "cluster",
-		ContextTimeoutEnabled: true, DialerRetries: 1, ClientName: "sallyport",
+		ContextTimeoutEnabled: true, DialerRetries: 1, MaxRetries: -1, ClientName: "sallyport",
 		DialTimeout: cfg.Timeout, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout,
 	}
 	for _, address := range cfg.Addresses {
@@ -230,11 +235,28 @@ type redisServer struct {
 	log    *slog.Logger
 	up     prometheus.Gauge
 
-	checked bool        // used by check only, first by the start and then by Run
-	wrong   atomic.Bool // it was reached, and may forget claims
+	warned string      // what was last said about it; used by check only
+	fit    atomic.Bool // it was there when last asked, and keeps claims as promised
+	wrong  atomic.Bool // it was there, and may forget claims
 }
 
+// redisWatch is how often the server is asked. It may be another one each time,
+// after a failover, or have got another configuration.
 const redisWatch = time.Second
+
+// fitClaims keeps no claim in a server that might forget it.
+type fitClaims struct {
+	idempotency.Store
+	server *redisServer
+}
+
+// Claim implements idempotency.Store.
+func (f fitClaims) Claim(ctx context.Context, c idempotency.Claim) (idempotency.Result, error) {
+	if !f.server.fit.Load() {
+		return idempotency.Result{}, fmt.Errorf("claim: %w: the server was not found fit for claims", idempotency.ErrUnavailable)
+	}
+	return f.Store.Claim(ctx, c)
+}
 
 func newRedisServer(client redis.UniversalClient, registry prometheus.Registerer, log *slog.Logger) *redisServer {
 	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_redis_up", Help: "1 if Redis answers."})
@@ -247,41 +269,38 @@ func (r *redisServer) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	warnings, err := idempotency.CheckServer(ctx, r.client)
+	r.wrong.Store(errors.Is(err, idempotency.ErrServer))
+	r.fit.Store(err == nil)
+	said := fmt.Sprint(warnings, err)
+	if said == r.warned {
+		return err
+	}
+	r.warned = said
 	for _, warning := range warnings {
 		r.log.WarnContext(ctx, "redis", "warning", warning)
 	}
-	r.wrong.Store(errors.Is(err, idempotency.ErrServer))
-	r.checked = err == nil
-	if err != nil && !r.wrong.Load() {
+	switch {
+	case r.wrong.Load():
+		r.log.ErrorContext(ctx, "redis must not be used: keys are refused", "error", err)
+	case err != nil:
 		r.log.ErrorContext(ctx, "redis is away; what needs it is refused until it is back", "error", err)
-		return nil
+	default:
+		r.log.InfoContext(ctx, "redis is fit for use")
 	}
 	return err
 }
 
-// Run asks the server each second whether it is there, and checks it when it
-// comes back: it may be another one.
+// Run checks the server each second.
 func (r *redisServer) Run(ctx context.Context) error {
 	tick := time.NewTicker(redisWatch)
 	defer tick.Stop()
 	for {
-		pinged, cancel := context.WithTimeout(ctx, redisWatch)
-		err := r.client.Ping(pinged).Err()
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			r.up.Set(0)
-			r.checked = false
-		case !r.checked:
-			if err := r.check(ctx); err != nil {
-				r.log.ErrorContext(ctx, "redis must not be used", "error", err)
-			}
-			r.up.Set(1)
-		default:
-			r.up.Set(1)
+		err := r.check(ctx)
+		up := 0.0
+		if err == nil || errors.Is(err, idempotency.ErrServer) {
+			up = 1
 		}
+		r.up.Set(up)
 		select {
 		case <-ctx.Done():
 			return nil

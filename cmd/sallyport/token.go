@@ -52,7 +52,7 @@ Redis write the file that authentication.revocations_file names instead.`,
 			if lift {
 				entry.Until = time.Now()
 			}
-			return revoke(cmd, entry, why, dryRun)
+			return revoke(cmd, entry, why, lift, dryRun)
 		},
 	}
 	flags := cmd.Flags()
@@ -85,7 +85,7 @@ func parseTime(flag, text string) (time.Time, error) {
 	return t, nil
 }
 
-func revoke(cmd *cobra.Command, entry identity.Revocation, why string, dryRun bool) (err error) {
+func revoke(cmd *cobra.Command, entry identity.Revocation, why string, lift, dryRun bool) (err error) {
 	o, err := newOperator(cmd, "write the file that authentication.revocations_file names")
 	if err != nil {
 		return err
@@ -102,17 +102,21 @@ func revoke(cmd *cobra.Command, entry identity.Revocation, why string, dryRun bo
 		return fmt.Errorf("--issuer: %q is not configured; there are %s", entry.Issuer, strings.Join(names, ", "))
 	}
 	what := fmt.Sprintf("%s %s of %s", strings.ReplaceAll(entry.Kind, "_", " "), entry.Value, entry.Issuer)
+	would, done, action := "Would be revoked:", "Revoked:", "token.revoke"
+	if lift {
+		would, done, action = "Would be taken back, the revocation of", "Taken back, the revocation of", "token.lift"
+	}
 	if dryRun {
-		fmt.Fprintln(cmd.OutOrStdout(), "Would be revoked:", what)
+		fmt.Fprintln(cmd.OutOrStdout(), would, what)
 		return nil
 	}
 	feed, err := identity.NewRedisRevocations(o.client, identity.RedisConfig{Prefix: o.cfg.Redis.Prefix, Timeout: o.cfg.Redis.Timeout})
 	if err != nil {
 		return err
 	}
-	err = o.do(cmd.Context(), "token.revoke", why, entry, func(ctx context.Context) error { return feed.Append(ctx, entry) })
+	err = o.do(cmd.Context(), action, why, entry, func(ctx context.Context) error { return feed.Append(ctx, entry) })
 	if err == nil {
-		fmt.Fprintln(cmd.OutOrStdout(), "Revoked:", what)
+		fmt.Fprintln(cmd.OutOrStdout(), done, what)
 	}
 	return err
 }

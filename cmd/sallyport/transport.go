@@ -28,6 +28,7 @@ func newGRPCServer(cfg *settings.Config, listeners *listeners) (*grpc.Server, *h
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(wire.NewCodec()),
 		grpc.NumStreamWorkers(streamWorkers),
+		grpc.WaitForHandlers(true), // they end claims, and write what became of them
 		// A body, its headers, and the same again for what base64 and framing add.
 		grpc.MaxRecvMsgSize(2*cfg.Envoy.MaxRequestBytes + 1<<20),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
@@ -92,8 +93,8 @@ func shutdown(grace time.Duration, grpcServer *grpc.Server, httpServers ...*http
 	}
 	select {
 	case <-stopped:
-	case <-ctx.Done(): // what is still running is too slow; it ends with the process
-		go grpcServer.Stop()
+	case <-ctx.Done(): // what is still running is too slow: its streams break off
+		grpcServer.Stop() // waitFor doesn't wait for ever
 	}
 	return errors.Join(errs...)
 }

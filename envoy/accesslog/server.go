@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
@@ -30,6 +31,8 @@ type Server struct {
 	log     *slog.Logger
 	now     func() time.Time
 	stop    chan struct{}
+
+	recording sync.WaitGroup // streams that are read
 }
 
 // NewServer returns the service.
@@ -40,6 +43,10 @@ func NewServer(journal Journal, pending *Pending, log *slog.Logger, now func() t
 // Stop ends all streams, which Envoy would hold for as long as it runs. It must
 // be called once.
 func (s *Server) Stop() { close(s.stop) }
+
+// Wait returns when the last outcome that was received is recorded. Call it when
+// all streams have ended.
+func (s *Server) Wait() { s.recording.Wait() }
 
 // Register adds the service to a gRPC server, which must use wire.Codec.
 func (s *Server) Register(registrar grpc.ServiceRegistrar) {
@@ -58,7 +65,7 @@ func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 // Pending.
 func (s *Server) streamAccessLogs(stream grpc.ServerStream) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.record(stream) }()
+	s.recording.Go(func() { ended <- s.record(stream) })
 	select {
 	case err := <-ended:
 		return err

@@ -115,6 +115,7 @@ func TestOutcomesAreRecorded(t *testing.T) {
 	if _, err := stream.CloseAndRecv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("the stream ended with %v", err)
 	}
+	service.Wait()
 }
 
 // FuzzDecode reads what isn't an entry.

@@ -211,11 +211,11 @@ func describe(w *writer, d *authz.Decision) {
 		if t.MaxConcurrency > 0 {
 			w.member("slot_limit", strconv.Itoa(t.MaxConcurrency))
 		}
-		w.member("on_unknown", t.Idempotency.OnUnknown.String())
 	}
 	if c := d.Claim; c != nil {
 		w.member("key_hash", hex.EncodeToString(c.Key[:]))
 		w.member("key_source", c.Source)
+		w.member("on_unknown", d.Tool.Idempotency.OnUnknown.String())
 		w.member("key_ttl_ms", strconv.FormatInt(c.TTL.Milliseconds(), 10))
 	}
 	if lease := d.Lease; lease > 0 {

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/authz/operation"
 	"github.com/sallyport/sallyport/envoy/extauthz"
@@ -198,7 +199,11 @@ func headers(options []*corev3.HeaderValueOption) map[string]string {
 func TestMetadataHasTheSchema(t *testing.T) {
 	t.Parallel()
 	pass, run := allowed(), allowed()
-	run.Claim = &authz.Claim{Source: "client", TTL: time.Hour}
+	run.Claim, run.Lease = &authz.Claim{Source: "client", TTL: time.Hour}, time.Minute
+	run.Tool = &catalogue.Tool{
+		Name: "book", Risk: catalogue.Write, PIIPolicy: catalogue.PIINone, MaxConcurrency: 2,
+		Idempotency: catalogue.Idempotency{OnUnknown: catalogue.OnUnknownRefuse},
+	}
 	schema := (&decisionv1.Metadata{}).ProtoReflect().Descriptor().Fields()
 	for _, c := range []struct {
 		decision *authz.Decision
@@ -207,6 +212,7 @@ func TestMetadataHasTheSchema(t *testing.T) {
 		{pass, map[string]any{"v": "1", "decision_id": "0190-id", "exchange": "pass"}},
 		{run, map[string]any{
 			"v": "1", "decision_id": "0190-id", "exchange": "run", "principal_id": "p", "server": "dealer", "rpc_id_json": `"a\"b"`,
+			"tool": "book", "risk": "write", "pii_policy": "none", "slot_limit": "2", "on_unknown": "refuse", "lease_ms": "60000",
 			"key_source": "client", "key_ttl_ms": "3600000", "key_hash": strings.Repeat("0", 64), "fingerprint": strings.Repeat("0", 64),
 		}},
 	} {
