@@ -39,7 +39,7 @@ chaos: tools ## count effects while everything fails, for CHAOS (default 10m)
 	$(GO) test ./cmd/sallyport -run '^TestChaos$$' -count 1 -timeout 0 -v -chaos $${CHAOS:-10m} -chaos-seed $${SEED:-0}
 
 .PHONY: bench
-bench: ## measure Check beside a server that only says yes
+bench: ## measure Check and exchanges beside servers that only say yes
 	$(GO) run ./bench -out bench/out
 
 .PHONY: lint

@@ -148,7 +148,7 @@ func TestSealKeysRotate(t *testing.T) {
 }
 
 // redisRights are the commands that Sallyport sends to a single server, on the keys and the channels of one prefix.
-const redisRights = "resetchannels ~mesh7:* &mesh7:* +eval +evalsha +time +get +set +del +hset +hget +hmget +hexists +hdel " +
+const redisRights = "resetchannels ~mesh7:* &mesh7:* +eval +evalsha +time +get +getex +set +del +hset +hget +hmget +hexists +hdel " +
 	"+pexpire +pttl +zadd +zcard +zrangebyscore +zrem +zremrangebyscore +zscore +publish +subscribe +unsubscribe +info +ping +hello +client|setinfo +client|setname"
 
 // TestRedisWithTLSAndUser uses a server that asks for certificates, as a user
@@ -210,6 +210,8 @@ func TestRedisWithTLSAndUser(t *testing.T) {
 	}
 	s := x.scene(opensSession(""))
 	session := x.send(t, s.of(initialize(token, "2025-11-25"))).header.Get(sessionHeader)
+	x.kill(t)
+	x.restart(t) // so that it has to ask whose session it is
 	if a := x.send(t, s.of(inSession(token, "2025-11-25", session)["list"])); a.status != http.StatusOK {
 		t.Errorf("in a session: %d %s", a.status, a.body)
 	}

@@ -72,6 +72,9 @@ func TestReload(t *testing.T) {
 	} {
 		t.Run("mistake in "+file, func(t *testing.T) { m.survives(t, file, c.mistake, c.metric, search) })
 	}
+	t.Run("what is fixed at the start", func(t *testing.T) {
+		m.survives(t, "sallyport.yaml", "transaction_safety: {max_response_bytes: 2048}", reloadFailed, search)
+	})
 	t.Run("file gone for a while", func(t *testing.T) {
 		path := filepath.Join(m.dir, "tools.yaml")
 		if err := os.Rename(path, path+".away"); err != nil {
@@ -124,6 +127,9 @@ func (m *mesh) survives(t *testing.T, file, mistake, metric string, r request) {
 	m.write(t, file, good+"\n"+mistake+"\n")
 	eventually(t, reloadTime, "the failed reload shows", m.shows(t, metric, 1))
 	place := fmt.Sprintf("%s:%d", file, strings.Count(good, "\n")+2)
+	if strings.HasPrefix(mistake, "transaction_safety") {
+		place = "transaction_safety.max_response_bytes changed" // right in itself
+	}
 	if log := m.log.String(); !strings.Contains(log, "the old one stays") || !strings.Contains(log, place) {
 		t.Errorf("the log doesn't say that %s is wrong:\n%s", place, log)
 	}

@@ -26,15 +26,16 @@ import (
 func newServeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
-		Short: "Answer Envoy's checks",
-		Long: `Serve answers Envoy's ext_authz checks over gRPC, serves the OAuth metadata of
-the protected servers over HTTP, and metrics, health and profiles on a listener
-of their own.
+		Short: "Answer Envoy's ext_authz, ext_proc and access log",
+		Long: `Serve answers Envoy's ext_authz checks and ext_proc exchanges and takes its access
+log over gRPC, serves the OAuth metadata of the protected servers over HTTP, and
+metrics, health and profiles on a listener of their own.
 
-Issuers, servers and the catalogue are loaded again when their files change and
-on SIGHUP, which also reopens the decision log; a mistake in them keeps the old
-state, and says so in the log and in sallyport_reload_failed. Everything else
-needs a restart. SIGTERM and SIGINT let running requests finish, up to
+The configuration, the catalogue and the files that they name are loaded again
+when they change and on SIGHUP, which also reopens the decision log; a mistake in
+them keeps the old state, and says so in the log and in sallyport_reload_failed.
+Changes of redis and of where claims are kept are such a mistake; those of listen,
+log, decision_log and envoy wait for a restart. SIGTERM and SIGINT let running requests finish, up to
 listen.shutdown_grace.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -119,9 +119,10 @@ func (h *identityHeaders) has(name string) bool {
 }
 
 // withheld reports whether a header of the client's is not for the upstream:
-// credentials (with the token the upstream could act as the caller elsewhere), what only Check may say, and where nothing was decided about a
-// session those that name one, in case the upstream still looks at them (MCP
-// 2026-07-28 ignores both).
+// credentials (with the token the upstream could act as the caller elsewhere),
+// what only Check may say, and where nothing was decided about a session those
+// that name one, in case the upstream still looks at them (MCP 2026-07-28 ignores
+// both).
 func withheld(name string, d *authz.Decision) bool {
 	switch name {
 	case "authorization", "dpop", "proxy-authorization":
