@@ -187,4 +187,7 @@ func TestWaitsForRedis(t *testing.T) {
 	}
 	m.hold("rate:") // a limit is nothing to wait for
 	send("a write")
+	if !x.shows(t, "sallyport_rate_limits_local", 0)() {
+		t.Error("the write came back when the limiter had given up to wait")
+	}
 }
