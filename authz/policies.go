@@ -139,7 +139,7 @@ func checkOperation(ctx context.Context, ev *evaluation) bool {
 		return false
 	}
 	d.Operation, d.RPCID = op, op.RPCID
-	if ev.engine.sessions != nil && op.SessionID != "" && op.Method != "initialize" && !checkSession(ctx, ev) {
+	if ev.engine.sessions != nil && op.SessionID != "" && !op.OpensSession() && !checkSession(ctx, ev) {
 		return false
 	}
 	if op.Tool == "" {
@@ -232,11 +232,14 @@ func checkConditions(_ context.Context, ev *evaluation) bool {
 
 func checkRateLimit(_ context.Context, ev *evaluation) bool {
 	d := ev.decision
-	if d.Tool == nil {
+	key, tier := LimitKey{Principal: d.Principal.ID, Server: d.Server.Name}, catalogue.Permissive
+	switch {
+	case d.Tool != nil:
+		key.Tool, tier = d.Tool.Name, d.Tool.Tier
+	case !d.Operation.OpensSession(): // there is room for so many, and one caller's must not displace others'
 		return true
 	}
-	key := LimitKey{Principal: d.Principal.ID, Server: d.Server.Name, Tool: d.Tool.Name}
-	retryIn, ok := ev.engine.limiter.Allow(d.Time, key, ev.snapshot.Tiers.of(d.Tool.Tier))
+	retryIn, ok := ev.engine.limiter.Allow(d.Time, key, ev.snapshot.Tiers.of(tier))
 	if ok {
 		return true
 	}

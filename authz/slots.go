@@ -44,7 +44,7 @@ func (m *MemorySlots) Take(_ context.Context, slot Slot, limit int, lease time.D
 	key := [2]string{slot.Server, slot.Tool}
 	owners := m.tools[key]
 	if owners == nil {
-		owners = make(map[string]time.Time, limit)
+		owners = make(map[string]time.Time)
 		m.tools[key] = owners
 	}
 	if _, again := owners[slot.Owner]; !again && len(owners) >= limit {

@@ -26,6 +26,10 @@ func stateless(revision string) bool { return revision >= revision20260728 }
 // every request stands for itself.
 func (o *Operation) Stateless() bool { return o.Kind == MCP && stateless(o.ProtocolVersion) }
 
+// OpensSession tells whether the response may open a session: an initialize of the
+// revisions that have them. It names none, whatever its header says.
+func (o *Operation) OpensSession() bool { return o.Method == "initialize" && !o.Stateless() }
+
 // Stateless is as Operation's, for what could be read of a refused request.
 func (r *Refusal) Stateless() bool { return r.Kind == MCP && stateless(r.ProtocolVersion) }
 

@@ -109,6 +109,32 @@ func TestSessionsBelongToTheirOpeners(t *testing.T) {
 	}
 }
 
+// TestInitializeNamesNoSession has an upstream that goes on in the session that an
+// initialize names, after what Sallyport knew of it is gone.
+func TestInitializeNamesNoSession(t *testing.T) {
+	t.Parallel()
+	x := startExchanges(t, exchangeOptions{})
+	s := x.scene(func(w http.ResponseWriter, r *http.Request, n int) {
+		w.Header().Set(sessionHeader, or(r.Header.Get(sessionHeader), fmt.Sprint("session-", n)))
+		created(w, r, n)
+	})
+	alices := x.send(t, s.of(initialize(x.caller(t, "alice"), "2025-11-25"))).header.Get(sessionHeader)
+	bob := x.caller(t, "bob")
+	for _, when := range []string{"while it is alice's", "when that is forgotten"} {
+		if when == "when that is forgotten" {
+			x.kill(t)
+			x.restart(t)
+		}
+		a := x.send(t, s.of(initialize(bob, "2025-11-25")).with(sessionHeader, alices))
+		if got := a.header.Get(sessionHeader); a.status != http.StatusOK || got == alices || got == "" {
+			t.Errorf("%s: %d, session %q", when, a.status, got)
+		}
+		if a := x.send(t, s.of(inSession(bob, "2025-11-25", alices)["list"])); a.status != http.StatusNotFound {
+			t.Errorf("%s: bob in alice's session: %d %s", when, a.status, a.body)
+		}
+	}
+}
+
 // TestSessionGivenTwice has an upstream give one principal's session to another.
 func TestSessionGivenTwice(t *testing.T) {
 	t.Parallel()

@@ -121,14 +121,14 @@ func (h *identityHeaders) has(name string) bool {
 // withheld reports whether a header of the client's is not for the upstream:
 // credentials (with the token the upstream could act as the caller elsewhere),
 // what only Check may say, and where nothing was decided about a session those
-// that name one, in case the upstream still looks at them (MCP 2026-07-28 ignores
-// both).
+// that name one, in case the upstream still looks at them: MCP 2026-07-28 ignores
+// both, and an initialize that named another's session could take it over.
 func withheld(name string, d *authz.Decision) bool {
 	switch name {
 	case "authorization", "dpop", "proxy-authorization":
 		return true
 	case "mcp-session-id", "last-event-id":
-		return stateless(d)
+		return stateless(d) || bindsSession(d)
 	}
 	return strings.HasPrefix(name, InternalPrefix)
 }
@@ -230,7 +230,7 @@ func describe(w *writer, d *authz.Decision) {
 // bindsSession reports whether the response may open a session: an initialize of
 // the revisions that have them.
 func bindsSession(d *authz.Decision) bool {
-	return d.Allow && d.Operation != nil && d.Operation.Method == "initialize" && !d.Operation.Stateless()
+	return d.Allow && d.Operation != nil && d.Operation.OpensSession()
 }
 
 // exchange tells the proxy whether the request needs the second filter.

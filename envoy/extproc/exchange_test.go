@@ -451,6 +451,8 @@ func TestBadMetadata(t *testing.T) {
 		"no fingerprint":      decision("d", "fingerprint", ""),
 		"no key":              decision("d", "key_hash", "", "key_source", "header"),
 		"a slot, no lease":    decision("d", "key_hash", "", "key_source", "", "slot_limit", "1", "lease_ms", ""),
+		"slots without end":   decision("d", "slot_limit", "4294967295"),
+		"a lease of nothing":  decision("d", "lease_ms", "1"),
 		"no exchange":         decision("d", "exchange", ""),
 		"another exchange":    decision("d", "exchange", "maybe"),
 		"another on_unknown":  decision("d", "on_unknown", "later"),

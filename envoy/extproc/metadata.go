@@ -36,6 +36,13 @@ type metadata struct {
 	bindSession bool
 }
 
+// Wider than what can be configured.
+const (
+	maxSlots = 1_000_000
+	minLease = 100 * time.Millisecond
+	maxLease = time.Hour
+)
+
 var errNoMetadata = errors.New("no metadata of a decision")
 
 // readMetadata refuses what it doesn't know: a version, a value out of shape.
@@ -79,6 +86,8 @@ func readMetadata(encoded string) (*metadata, error) {
 		errs[5] = errors.New("key_source without key_hash")
 	case (m.keyed || m.slotLimit > 0) && m.lease <= 0:
 		errs[5] = errors.New("nothing can be held without lease_ms")
+	case m.slotLimit > maxSlots || m.lease > maxLease || m.lease > 0 && m.lease < minLease:
+		errs[5] = fmt.Errorf("slot_limit %d or lease_ms %v is out of range", m.slotLimit, m.lease)
 	case m.bindSession && m.principalID == "":
 		errs[5] = errors.New("bind_session without principal_id")
 	}

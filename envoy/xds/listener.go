@@ -50,10 +50,27 @@ func listener(cfg Config) (*listenerv3.Listener, error) {
 	}
 	return &listenerv3.Listener{
 		Name:                          ListenerName,
+		SocketOptions:                 []*corev3.SocketOption{userTimeout()},
 		Address:                       socketAddress(cfg.Listen),
 		FilterChains:                  []*listenerv3.FilterChain{chain},
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionBuffer),
 	}, nil
+}
+
+// readTimeout ends connections whose peer takes nothing of what was sent to it. An
+// answer that nobody reads is in memory as long as its connection, and HTTP/1.1
+// has no stream that the overload manager could reset.
+const readTimeout = 20 * time.Second
+
+// userTimeout is TCP_USER_TIMEOUT (RFC 5482; tcp(7)), which connections have from
+// their listener. It counts for peers with a closed window too.
+func userTimeout() *corev3.SocketOption {
+	const ipprotoTCP, tcpUserTimeout = 6, 18 // of Linux
+	return &corev3.SocketOption{
+		Description: "end connections whose peer reads nothing", Level: ipprotoTCP, Name: tcpUserTimeout,
+		Value: &corev3.SocketOption_IntValue{IntValue: readTimeout.Milliseconds()},
+		State: corev3.SocketOption_STATE_LISTENING,
+	}
 }
 
 func connectionManager(cfg Config) (*hcmv3.HttpConnectionManager, error) {
