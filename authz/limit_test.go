@@ -110,7 +110,7 @@ func TestMemoryLimiterChangedRate(t *testing.T) {
 // refuses until the time that Redis gives.
 func TestRedisLimiterKnowsOthers(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	server := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	one, _ := newLimiter(t, connect(t, server), redisConfig())
 	other, _ := newLimiter(t, connect(t, server), redisConfig())
 	runs(t, one.Run)
@@ -146,7 +146,7 @@ func TestRedisLimiterOvershoot(t *testing.T) {
 		replicas = 4
 		lasts    = 2 * time.Second
 	)
-	server := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	server := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	key, r := authz.LimitKey{Principal: "p", Server: "s", Tool: "t"}, authz.Rate{PerMinute: 6000, Burst: 20}
 	var allowed, late atomic.Int64
 	var group sync.WaitGroup
@@ -193,7 +193,7 @@ func TestRedisLimiterOvershoot(t *testing.T) {
 // let through is not held against anybody later.
 func TestRedisLimiterAway(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	cfg := redisConfig()
 	cfg.Timeout = 200 * time.Millisecond
 	l, log := newLimiter(t, connect(t, server), cfg)
@@ -235,7 +235,7 @@ func TestRedisLimiterAway(t *testing.T) {
 // Whatever Redis holds, a key isn't refused for ever, and nobody else is.
 func TestRedisLimiterStrange(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	l, _ := newLimiter(t, client, redisConfig())
 	runs(t, l.Run)
 	r := authz.Rate{PerMinute: 60, Burst: 100}
@@ -275,7 +275,7 @@ func TestRedisLimiterNotRun(t *testing.T) {
 }
 
 func BenchmarkLimiter(b *testing.B) {
-	shared, _ := newLimiter(b, connect(b, startRedis(b, testenv.RedisOptions{UnixSocket: true})), redisConfig())
+	shared, _ := newLimiter(b, connect(b, testenv.RedisFor(b, testenv.RedisOptions{UnixSocket: true})), redisConfig())
 	runs(b, shared.Run)
 	nowhere := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true})
 	away, _ := newLimiter(b, nowhere, redisConfig())

@@ -19,21 +19,6 @@ func redisConfig() identity.RedisConfig {
 	return identity.RedisConfig{Prefix: "app:", Timeout: 5 * time.Second}
 }
 
-func startRedis(t testing.TB, options testenv.RedisOptions) *testenv.Redis {
-	t.Helper()
-	options.Log = testenv.LogOnFailure(t, "Redis")
-	server, err := testenv.StartRedis(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
-}
-
 // connect makes a client as the service has one.
 func connect(t testing.TB, server *testenv.Redis, edits ...func(*redis.Options)) *redis.Client {
 	t.Helper()
@@ -56,7 +41,7 @@ func redisKinds(t *testing.T) map[string]func(*testing.T) redis.UniversalClient 
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := startRedis(t, testenv.RedisOptions{
+			server := testenv.RedisFor(t, testenv.RedisOptions{
 				Binary: path, UnixSocket: true, User: "app", Password: "secret", ACL: "resetchannels ~app:* +@all",
 			})
 			return connect(t, server, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })

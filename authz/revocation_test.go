@@ -26,7 +26,7 @@ func TestRevocationFeed(t *testing.T) {
 		}
 	}
 	decide("allowed")
-	feed, err := identity.NewRedisRevocations(connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true})), redisConfig())
+	feed, err := identity.NewRedisRevocations(connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})), redisConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

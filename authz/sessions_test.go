@@ -80,7 +80,7 @@ func testSessions(t *testing.T, one, other authz.Sessions) {
 // A session in use is kept for longer, at most every five minutes, without a wait.
 func TestRedisSessionsInUse(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	var c movingClock
 	s := newSessions(t, client, c.now)
 	runs(t, s.Run)
@@ -134,7 +134,7 @@ func TestRedisSessionsInUse(t *testing.T) {
 // What nobody used for a day is forgotten, here too.
 func TestRedisSessionsIdle(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	var c movingClock
 	s := newSessions(t, client, c.now)
 	owner := func() string {
@@ -166,7 +166,7 @@ func TestRedisSessionsIdle(t *testing.T) {
 // unless it is another's by then.
 func TestRedisSessionsLost(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	var c movingClock
 	one, other := newSessions(t, client, c.now), newSessions(t, client, c.now)
 	runs(t, one.Run)
@@ -199,7 +199,7 @@ func TestRedisSessionsLost(t *testing.T) {
 // While Redis is away a known session goes on, and others are an error.
 func TestRedisSessionsAway(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	cfg := redisConfig()
 	cfg.Timeout = 200 * time.Millisecond
 	var c movingClock
@@ -242,7 +242,7 @@ func BenchmarkKnownSession(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	shared := newSessions(b, connect(b, startRedis(b, testenv.RedisOptions{UnixSocket: true})), time.Now)
+	shared := newSessions(b, connect(b, testenv.RedisFor(b, testenv.RedisOptions{UnixSocket: true})), time.Now)
 	runs(b, shared.Run)
 	for name, s := range map[string]authz.Sessions{"memory": memory, "redis": shared} {
 		if err := s.Bind(b.Context(), "dealer", "0123456789abcdef", "alice"); err != nil {

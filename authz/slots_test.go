@@ -99,7 +99,7 @@ func testSlots(t *testing.T, one, other authz.Slots, pass func(time.Duration)) {
 
 func TestRedisSlotsAway(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	cfg := redisConfig()
 	cfg.Timeout = 200 * time.Millisecond
 	s, err := authz.NewRedisSlots(connect(t, server), cfg)
@@ -127,7 +127,7 @@ func TestRedisSlotsAway(t *testing.T) {
 // A slot takes no room after its lease, and one place however often it is sent.
 func TestRedisSlotsLeaveNothing(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	s := newSlots(t, client)
 	take := func(owner string, lease time.Duration) {
 		t.Helper()

@@ -32,7 +32,7 @@ func TestCheckServer(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			warnings, err := idempotency.CheckServer(t.Context(), clientOf(t, startRedis(t, test.options), redis.Options{}))
+			warnings, err := idempotency.CheckServer(t.Context(), clientOf(t, testenv.RedisFor(t, test.options), redis.Options{}))
 			checkRefusal(t, err, test.refusal)
 			if text := strings.Join(warnings, "\n"); (text == "") != (test.warning == "") || !strings.Contains(text, test.warning) {
 				t.Errorf("warnings %q, want %q", text, test.warning)
@@ -56,8 +56,8 @@ func checkRefusal(t *testing.T, err error, refusal string) {
 
 func TestCheckServerRefusesReplica(t *testing.T) {
 	t.Parallel()
-	master := startRedis(t, testenv.RedisOptions{})
-	replica := startRedis(t, testenv.RedisOptions{ReplicaOf: master})
+	master := testenv.RedisFor(t, testenv.RedisOptions{})
+	replica := testenv.RedisFor(t, testenv.RedisOptions{ReplicaOf: master})
 	_, err := idempotency.CheckServer(t.Context(), clientOf(t, replica, redis.Options{}))
 	checkRefusal(t, err, `role is "slave"`)
 }
@@ -88,7 +88,7 @@ func TestCheckServerAsksEveryMaster(t *testing.T) {
 
 func TestCheckServerUnreachable(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func TestRedisCrash(t *testing.T) {
 	for _, aof := range []string{"always", "everysec"} {
 		t.Run(aof, func(t *testing.T) {
 			t.Parallel()
-			server := startRedis(t, testenv.RedisOptions{AOF: aof})
+			server := testenv.RedisFor(t, testenv.RedisOptions{AOF: aof})
 			sealer := newSealer(t, newKeyFile(t))
 			store := newRedis(t, clientOf(t, server, redis.Options{}), idempotency.RedisConfig{Timeout: 300 * time.Millisecond, Sealer: sealer})
 			busy, unknown, done := numbered(1, time.Hour), numbered(2, time.Hour), numbered(3, time.Hour)
@@ -113,7 +113,7 @@ func isUnavailable(t *testing.T, store idempotency.Store, timeout time.Duration)
 // TestRedisPaused stops the server's process, as a machine that hangs would.
 func TestRedisPaused(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	store := newRedis(t, clientOf(t, server, redis.Options{}), idempotency.RedisConfig{Timeout: 200 * time.Millisecond})
 	c := numbered(1, time.Hour)
 	c.Lease = time.Minute
@@ -177,8 +177,8 @@ func (h *loseAnswers) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 // If both are lost, the claim is its owner's all the same.
 func TestRedisLostAnswers(t *testing.T) {
 	t.Parallel()
-	master := startRedis(t, testenv.RedisOptions{})
-	startRedis(t, testenv.RedisOptions{ReplicaOf: master})
+	master := testenv.RedisFor(t, testenv.RedisOptions{})
+	testenv.RedisFor(t, testenv.RedisOptions{ReplicaOf: master})
 	for replicas := range 2 {
 		client, hook := clientOf(t, master, redis.Options{}), &loseAnswers{}
 		client.AddHook(hook)
@@ -237,8 +237,8 @@ func TestRedisFailover(t *testing.T) {
 // TestRedisNotReplicated pauses the only replica: nothing is acquired.
 func TestRedisNotReplicated(t *testing.T) {
 	t.Parallel()
-	master := startRedis(t, testenv.RedisOptions{})
-	replica := startRedis(t, testenv.RedisOptions{ReplicaOf: master})
+	master := testenv.RedisFor(t, testenv.RedisOptions{})
+	replica := testenv.RedisFor(t, testenv.RedisOptions{ReplicaOf: master})
 	client := clientOf(t, master, redis.Options{})
 	store := newRedis(t, client, idempotency.RedisConfig{Replicas: 1, ReplicaWait: 50 * time.Millisecond})
 	unknown := numbered(1, time.Hour)
@@ -278,7 +278,7 @@ func TestRedisNotReplicated(t *testing.T) {
 // TestRedisFull makes a server full that evicts nothing.
 func TestRedisFull(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	client := clientOf(t, server, redis.Options{})
 	store := newRedis(t, client, idempotency.RedisConfig{})
 	first := numbered(0, time.Hour)
@@ -346,7 +346,7 @@ func moveSlot(t *testing.T, client *redis.ClusterClient, cluster *testenv.RedisC
 // TestRedisHoldsNothingInClear watches what reaches the server, and what it keeps.
 func TestRedisHoldsNothingInClear(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	client := clientOf(t, server, redis.Options{})
 	seen := watch(t, server)
 	const principal, clientKey, secret = "principal-of-alice", "alices-own-key", "alices-secret-booking"

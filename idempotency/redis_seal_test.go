@@ -16,7 +16,7 @@ import (
 // TestKeyRotation changes keys as operators do, and then loses one.
 func TestKeyRotation(t *testing.T) {
 	t.Parallel()
-	client := clientOf(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}), redis.Options{})
+	client := clientOf(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}), redis.Options{})
 	older, newer := newKeyFile(t), newKeyFile(t)
 	var unreadable atomic.Int32
 	store := newRedis(t, client, idempotency.RedisConfig{
@@ -53,7 +53,7 @@ func TestKeyRotation(t *testing.T) {
 // could: nothing of it is replayed, and nothing is executed again.
 func TestForgedResponses(t *testing.T) {
 	t.Parallel()
-	client := clientOf(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}), redis.Options{})
+	client := clientOf(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}), redis.Options{})
 	store := newRedis(t, client, idempotency.RedisConfig{})
 	mine, theirs := numbered(1, time.Hour), numbered(2, time.Hour)
 	field := func(c idempotency.Claim, name string) string {

@@ -21,21 +21,6 @@ import (
 // leastRights are those that idempotency.Redis names.
 const leastRights = "~sallyport:claim:* -@all +evalsha +eval +time +hset +hget +hmget +hexists +del +pexpire +pttl +wait +info +hello +client|setinfo"
 
-func startRedis(t testing.TB, options testenv.RedisOptions) *testenv.Redis {
-	t.Helper()
-	options.Log = testenv.LogOnFailure(t, "Redis")
-	server, err := testenv.StartRedis(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
-}
-
 func clientOf(t testing.TB, server *testenv.Redis, options redis.Options) *redis.Client {
 	t.Helper()
 	options.Network, options.Addr = server.Network(), server.Address()
@@ -107,7 +92,7 @@ func suite(t *testing.T, client redis.UniversalClient, cfg idempotency.RedisConf
 
 func TestRedisOnUnixSocket(t *testing.T) {
 	t.Parallel()
-	suite(t, clientOf(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}), redis.Options{}), idempotency.RedisConfig{})
+	suite(t, clientOf(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}), redis.Options{}), idempotency.RedisConfig{})
 }
 
 func TestRedisOfTheOldestVersion(t *testing.T) {
@@ -120,7 +105,7 @@ func TestRedisOfTheOldestVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := startRedis(t, testenv.RedisOptions{UnixSocket: true, Binary: binary})
+	server := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true, Binary: binary})
 	suite(t, clientOf(t, server, redis.Options{}), idempotency.RedisConfig{Prefix: "other prefix:"})
 }
 
@@ -134,7 +119,7 @@ func TestRedisWithTLSAndLeastRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := startRedis(t, testenv.RedisOptions{
+	server := testenv.RedisFor(t, testenv.RedisOptions{
 		TLS:  &testenv.RedisTLS{CAFile: authority.CAFile, CertFile: certFile, KeyFile: keyFile},
 		User: "sallyport", Password: "secret", ACL: leastRights,
 	})
@@ -199,8 +184,8 @@ func startCluster(t *testing.T, replicas int) (*redis.ClusterClient, *testenv.Re
 
 func TestRedisReplicated(t *testing.T) {
 	t.Parallel()
-	master := startRedis(t, testenv.RedisOptions{AOF: "everysec"})
-	startRedis(t, testenv.RedisOptions{ReplicaOf: master})
+	master := testenv.RedisFor(t, testenv.RedisOptions{AOF: "everysec"})
+	testenv.RedisFor(t, testenv.RedisOptions{ReplicaOf: master})
 	suite(t, clientOf(t, master, redis.Options{}), idempotency.RedisConfig{Replicas: 1})
 }
 
@@ -215,8 +200,8 @@ func TestRedisSentinel(t *testing.T) {
 // which of them is the master.
 func startSentinel(t *testing.T) (client *redis.Client, master *testenv.Redis) {
 	t.Helper()
-	master = startRedis(t, testenv.RedisOptions{})
-	startRedis(t, testenv.RedisOptions{ReplicaOf: master})
+	master = testenv.RedisFor(t, testenv.RedisOptions{})
+	testenv.RedisFor(t, testenv.RedisOptions{ReplicaOf: master})
 	sentinel, err := testenv.StartSentinel(t.Context(), master, 1, testenv.RedisOptions{Log: testenv.LogOnFailure(t, "Sentinel")})
 	if err != nil {
 		t.Fatal(err)
@@ -234,6 +219,6 @@ func startSentinel(t *testing.T) (client *redis.Client, master *testenv.Redis) {
 }
 
 func BenchmarkRedis(b *testing.B) {
-	server := startRedis(b, testenv.RedisOptions{UnixSocket: true, AOF: "everysec"})
+	server := testenv.RedisFor(b, testenv.RedisOptions{UnixSocket: true, AOF: "everysec"})
 	benchmark(b, newRedis(b, clientOf(b, server, redis.Options{}), idempotency.RedisConfig{}))
 }

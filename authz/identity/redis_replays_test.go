@@ -69,7 +69,7 @@ func testReplays(t *testing.T, replays, other identity.Replays) {
 // A binding ends a minute after its time, by the server's clock.
 func TestRedisReplaysForget(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	server := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	r := newRedisReplays(t, connect(t, server), redisTimeout)
 	remember := func() bool {
 		_, seen, err := r.Remember(t.Context(), sum("a"), sum("1"), time.Now().Add(-time.Minute+200*time.Millisecond))
@@ -99,7 +99,7 @@ func TestRedisReplaysForget(t *testing.T) {
 // The client sends a command again when its answer is lost: that is no replay.
 func TestRedisReplaysLostAnswer(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	if _, _, err := newRedisReplays(t, client, redisTimeout).Remember(t.Context(), sum("a"), sum("1"), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err) // the script is known now
 	}
@@ -116,7 +116,7 @@ func TestRedisReplaysLostAnswer(t *testing.T) {
 // full. It is known again when it is back.
 func TestRedisReplaysAway(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func isTimeout(err error) bool {
 // What isn't ours is no binding and no freedom.
 func TestRedisReplaysStranger(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	r := newRedisReplays(t, client, redisTimeout)
 	if _, _, err := r.Remember(t.Context(), sum("a"), sum("1"), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)

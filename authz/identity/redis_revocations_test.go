@@ -167,7 +167,7 @@ func TestRevocationValidate(t *testing.T) {
 // A feed of more than one page is read in full, by a replica that starts late.
 func TestRedisRevocationsPages(t *testing.T) {
 	t.Parallel()
-	feed := newFeed(t, connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true})), redisTimeout)
+	feed := newFeed(t, connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})), redisTimeout)
 	const n = 2500
 	for i := range n {
 		appendAll(t, feed, subject(fmt.Sprint(i)))
@@ -188,7 +188,7 @@ func TestRedisRevocationsPages(t *testing.T) {
 // What has ended leaves the feed after an hour; a full one takes no new value.
 func TestRedisRevocationsBounds(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	feed := newFeed(t, client, redisTimeout)
 	sizes := func() (sizes []int64) {
 		for _, key := range []string{"order", "ends"} {
@@ -224,7 +224,7 @@ func TestRedisRevocationsWithinASecond(t *testing.T) {
 	for name, channels := range map[string]string{"woken": "&app:*", "polled": "resetchannels"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := startRedis(t, testenv.RedisOptions{UnixSocket: true, User: "app", Password: "secret", ACL: channels + " ~app:* +@all"})
+			server := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true, User: "app", Password: "secret", ACL: channels + " ~app:* +@all"})
 			login := func(o *redis.Options) { o.Username, o.Password = "app", "secret" }
 			var replicas []*replica
 			for range 3 {
@@ -257,7 +257,7 @@ func TestRedisRevocationsWithinASecond(t *testing.T) {
 // A feed that wasn't read for two seconds refuses everybody, until it is read.
 func TestRedisRevocationsStale(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	server := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	feed := newFeed(t, connect(t, server), redisTimeout)
 	appendAll(t, feed, subject("bob"))
 	c := newClock()
@@ -286,7 +286,7 @@ func TestRedisRevocationsStale(t *testing.T) {
 // Redis is away at the start, hangs later, and each time comes back by itself.
 func TestRedisRevocationsAway(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{AOF: "always"})
+	server := testenv.RedisFor(t, testenv.RedisOptions{AOF: "always"})
 	feed := newFeed(t, connect(t, server), 300*time.Millisecond)
 	appendAll(t, feed, subject("bob"))
 	if err := server.Kill(); err != nil {
@@ -332,7 +332,7 @@ func TestRedisRevocationsAway(t *testing.T) {
 // comes afterwards, whether Redis forgot everything or only the last part.
 func TestRedisRevocationsLost(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	feed := newFeed(t, client, redisTimeout)
 	log := &logBook{}
 	r := newReplica(feed, time.Now, log.logger())
@@ -382,7 +382,7 @@ func TestRedisRevocationsLost(t *testing.T) {
 // An entry that can't be understood must not be taken for nothing.
 func TestRedisRevocationsStrange(t *testing.T) {
 	t.Parallel()
-	client := connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true}))
+	client := connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true}))
 	feed := newFeed(t, client, redisTimeout)
 	good, err := json.Marshal(subject("bob"))
 	if err != nil {
@@ -413,7 +413,7 @@ func TestRedisRevocationsStrange(t *testing.T) {
 }
 
 func TestRevokedWithAFeedAllocatesNothing(t *testing.T) {
-	feed := newFeed(t, connect(t, startRedis(t, testenv.RedisOptions{UnixSocket: true})), redisTimeout)
+	feed := newFeed(t, connect(t, testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})), redisTimeout)
 	appendAll(t, feed, subject("bob"))
 	r := newReplica(feed, time.Now, quiet)
 	r.refresh(t)

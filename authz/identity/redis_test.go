@@ -20,21 +20,6 @@ import (
 // that does other things too must not look like a Redis that is away.
 const redisTimeout = 5 * time.Second
 
-func startRedis(t *testing.T, options testenv.RedisOptions) *testenv.Redis {
-	t.Helper()
-	options.Log = testenv.LogOnFailure(t, "Redis")
-	server, err := testenv.StartRedis(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
-}
-
 // connect makes a client as the service has one.
 func connect(t *testing.T, server *testenv.Redis, edits ...func(*redis.Options)) *redis.Client {
 	t.Helper()
@@ -57,7 +42,7 @@ func redisKinds(t *testing.T) map[string]func(*testing.T) redis.UniversalClient 
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := startRedis(t, testenv.RedisOptions{
+			server := testenv.RedisFor(t, testenv.RedisOptions{
 				Binary: path, UnixSocket: true, User: "app", Password: "secret", ACL: "resetchannels ~app:* &app:* +@all",
 			})
 			return connect(t, server, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })

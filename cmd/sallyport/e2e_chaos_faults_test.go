@@ -74,7 +74,7 @@ func (r *chaosRun) crashes(random *rand.Rand) []fault {
 // singleRedis is a server with an append-only file, and its faults.
 func singleRedis(t *testing.T, random *rand.Rand) (yaml string, faults []fault) {
 	t.Helper()
-	server := startRedis(t, testenv.RedisOptions{AOF: "always"})
+	server := testenv.RedisFor(t, testenv.RedisOptions{AOF: "always"})
 	return "{addresses: ['" + server.Address() + "']}", []fault{
 		{"redis paused", func(t *testing.T) {
 			must(t, server.Pause())
@@ -98,7 +98,7 @@ type pair struct {
 
 func replicatedRedis(t *testing.T) (yaml string, faults []fault) {
 	t.Helper()
-	p := &pair{master: startRedis(t, testenv.RedisOptions{}), replica: startRedis(t, testenv.RedisOptions{})}
+	p := &pair{master: testenv.RedisFor(t, testenv.RedisOptions{}), replica: testenv.RedisFor(t, testenv.RedisOptions{})}
 	p.follow(t)
 	sentinel, err := testenv.StartSentinel(t.Context(), p.master, 1, testenv.RedisOptions{Log: testenv.LogOnFailure(t, "Sentinel")})
 	must(t, err)

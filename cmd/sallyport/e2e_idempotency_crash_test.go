@@ -9,22 +9,6 @@ import (
 	"github.com/sallyport/sallyport/internal/testenv"
 )
 
-// startRedis starts a Redis that ends with the test.
-func startRedis(t *testing.T, o testenv.RedisOptions) *testenv.Redis {
-	t.Helper()
-	o.Log = testenv.LogOnFailure(t, "Redis")
-	redis, err := testenv.StartRedis(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := redis.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
-	return redis
-}
-
 // shortLease is the shortest that can be configured, in seconds.
 const shortLease = 3
 
@@ -56,7 +40,7 @@ func failed(t *testing.T, a reply) {
 // key isn't claimed: Envoy must not take the end of the stream for a yes.
 func TestKilledWhileClaiming(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	x := startExchanges(t, exchangeOptions{redis: redis, lease: shortLease, redisLines: []string{"timeout: 1s"}})
 	restart := func() { x.restart(t) }       // it ends with the whole test
 	for dialect, write := range dialects() { // one after the other: there is one Sallyport
@@ -101,7 +85,7 @@ func TestKilledWhileClaiming(t *testing.T) {
 // middle of its answer.
 func TestKilledWhileWorking(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	x := startExchanges(t, exchangeOptions{redis: redis, lease: shortLease})
 	work := newGate(t)
 	half := func(w http.ResponseWriter, r *http.Request, n int) {
@@ -147,7 +131,7 @@ func TestKilledWhileWorking(t *testing.T) {
 // has begun is brought to its end.
 func TestEndedWhileWorking(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	x := startExchanges(t, exchangeOptions{redis: redis})
 	work := newGate(t)
 	s := x.scene(work.then(created))

@@ -13,7 +13,7 @@ import (
 // and brings it back: Sallyport goes on without a restart.
 func TestRedisGoesAndComes(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true, AOF: "always"})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true, AOF: "always"})
 	x := startExchanges(t, exchangeOptions{redis: redis})
 	token := x.caller(t, "alice")
 	work := newGate(t)
@@ -68,7 +68,7 @@ func TestRedisGoesAndComes(t *testing.T) {
 // bounded time, and what was claimed late is not lost to its caller for long.
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	x := startExchanges(t, exchangeOptions{redis: redis, redisLines: []string{"timeout: 100ms"}})
 	s := x.scene(nil)
 	write := s.order(x.caller(t, "alice"))
@@ -99,7 +99,7 @@ func TestRedisHangs(t *testing.T) {
 // TestRedisAwayAtTheStart starts without Redis. Nobody is let in until it comes.
 func TestRedisAwayAtTheStart(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	if err := redis.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestEvictingRedis(t *testing.T) {
 	for _, policy := range []string{"allkeys-lru", "volatile-ttl"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
-			redis := startRedis(t, testenv.RedisOptions{UnixSocket: true, MaxMemory: "100mb", MaxMemoryPolicy: policy})
+			redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true, MaxMemory: "100mb", MaxMemoryPolicy: policy})
 			x := startExchanges(t, exchangeOptions{redis: redis, later: true})
 			output, ok := x.command(t, "serve")
 			if ok || !strings.Contains(output, "noeviction") || !strings.Contains(output, policy) {
@@ -138,7 +138,7 @@ func TestEvictingRedis(t *testing.T) {
 			}
 		})
 	}
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true, MaxMemory: "100mb"})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true, MaxMemory: "100mb"})
 	x := startExchanges(t, exchangeOptions{redis: redis, later: true})
 	x.startSallyport(t)
 }

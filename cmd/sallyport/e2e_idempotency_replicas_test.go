@@ -15,7 +15,7 @@ import (
 // TestReplicas sends the calls of one key to two replicas.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	x := startExchanges(t, exchangeOptions{redis: redis})
 	y := startExchanges(t, exchangeOptions{redis: redis, replicaOf: x})
 	for dialect, write := range dialects() {
@@ -81,7 +81,7 @@ func TestReplicas(t *testing.T) {
 // second, what it has stored for the caller too.
 func TestRevocationsReachReplicas(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	x := startExchanges(t, exchangeOptions{redis: redis})
 	y := startExchanges(t, exchangeOptions{redis: redis, replicaOf: x})
 	s := x.scene(nil)
@@ -109,7 +109,7 @@ const responsesUnreadable = "sallyport_responses_unreadable_total"
 // TestSealKeysRotate replaces the key of stored responses without a restart.
 func TestSealKeysRotate(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	x := startExchanges(t, exchangeOptions{redis: redis})
 	token := x.caller(t, "alice")
 	executed := func() (*scene, answer) {
@@ -165,7 +165,7 @@ func TestRedisWithTLSAndUser(t *testing.T) {
 		}
 		files[name+".pem"], files[name+".key"] = certFile, keyFile
 	}
-	redis := startRedis(t, testenv.RedisOptions{
+	redis := testenv.RedisFor(t, testenv.RedisOptions{
 		User: "app", Password: "secret", ACL: redisRights,
 		TLS: &testenv.RedisTLS{CAFile: authority.CAFile, CertFile: files["redis.pem"], KeyFile: files["redis.key"]},
 	})

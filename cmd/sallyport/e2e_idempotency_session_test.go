@@ -174,7 +174,7 @@ func TestSessionsAfterARestart(t *testing.T) {
 			t.Parallel()
 			o := exchangeOptions{}
 			if c.shared {
-				o.redis = startRedis(t, testenv.RedisOptions{UnixSocket: true})
+				o.redis = testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 			}
 			x := startExchanges(t, o)
 			s := x.scene(opensSession(""))

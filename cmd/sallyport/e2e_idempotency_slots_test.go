@@ -117,7 +117,7 @@ func TestSlots(t *testing.T) {
 // and kills the first: at the leases' end the slots are free.
 func TestSlotsAreShared(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{UnixSocket: true})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
 	x := startExchanges(t, exchangeOptions{redis: redis, lease: shortLease})
 	y := startExchanges(t, exchangeOptions{redis: redis, lease: shortLease, replicaOf: x})
 	work := newGate(t)

@@ -17,15 +17,7 @@ import (
 // meshWithRedis keeps everything in a Redis of its own. The test starts it.
 func meshWithRedis(t *testing.T, o meshOptions) *mesh {
 	t.Helper()
-	redis, err := testenv.StartRedis(t.Context(), testenv.RedisOptions{AOF: "everysec", Log: testenv.LogOnFailure(t, "Redis")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := redis.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{AOF: "everysec"})
 	o.later = true
 	m := startMesh(t, o)
 	m.write(t, "claims.key", strings.Repeat("0123456789abcdef", 4))

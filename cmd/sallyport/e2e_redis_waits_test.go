@@ -132,7 +132,7 @@ func (m *middleman) release() {
 // claim, and a slot where there is a limit; after it that the answer is stored.
 func TestWaitsForRedis(t *testing.T) {
 	t.Parallel()
-	redis := startRedis(t, testenv.RedisOptions{})
+	redis := testenv.RedisFor(t, testenv.RedisOptions{})
 	m, address := startMiddleman(t, redis.Address())
 	x := startExchanges(t, exchangeOptions{redis: redis, redisLines: []string{"timeout: 1s"}, later: true})
 	x.edit(t, "sallyport.yaml", redis.Address(), address)

@@ -82,6 +82,31 @@ func OldestRedisBinary() (string, error) {
 	return path, nil
 }
 
+// redisTest is the part of *testing.T that RedisFor needs.
+type redisTest interface {
+	test
+	Context() context.Context
+	Error(args ...any)
+	Fatal(args ...any)
+}
+
+// RedisFor starts a redis-server that ends with the test, which logs what it said
+// if it fails.
+func RedisFor(t redisTest, options RedisOptions) *Redis {
+	t.Helper()
+	options.Log = LogOnFailure(t, "Redis")
+	server, err := StartRedis(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
 // StartRedis starts a redis-server and returns when it answers PING, that is
 // when its data is loaded. ctx bounds the start only (30 seconds at most): the
 // server then runs until Stop or Kill, or until this process ends.

@@ -15,21 +15,6 @@ import (
 	"github.com/sallyport/sallyport/internal/testenv"
 )
 
-func startRedis(t *testing.T, options testenv.RedisOptions) *testenv.Redis {
-	t.Helper()
-	options.Log = testenv.LogOnFailure(t, "Redis")
-	server, err := testenv.StartRedis(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
-}
-
 func redisClient(t *testing.T, server *testenv.Redis, options redis.Options) *redis.Client {
 	t.Helper()
 	options.Network, options.Addr = server.Network(), server.Address()
@@ -46,7 +31,7 @@ func TestRedisKeepsWhatItWrote(t *testing.T) {
 	for _, aof := range []string{"always", "everysec", ""} {
 		t.Run("appendfsync "+aof, func(t *testing.T) {
 			t.Parallel()
-			server := startRedis(t, testenv.RedisOptions{UnixSocket: true, AOF: aof})
+			server := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true, AOF: aof})
 			if err := redisClient(t, server, redis.Options{}).Set(t.Context(), "a", "b", 0).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +58,7 @@ func TestRedisKeepsWhatItWrote(t *testing.T) {
 
 func TestRedisPause(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t, testenv.RedisOptions{})
+	server := testenv.RedisFor(t, testenv.RedisOptions{})
 	client := redisClient(t, server, redis.Options{ReadTimeout: 100 * time.Millisecond})
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
@@ -105,7 +90,7 @@ func TestRedisWithTLSAndUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := startRedis(t, testenv.RedisOptions{
+	server := testenv.RedisFor(t, testenv.RedisOptions{
 		TLS:  &testenv.RedisTLS{CAFile: authority.CAFile, CertFile: certFile, KeyFile: keyFile},
 		User: "app", Password: "secret", ACL: "~app:* +@read",
 	})
@@ -160,8 +145,8 @@ func TestRedisCluster(t *testing.T) {
 // TestRedisFailover kills a master: its replica takes over, with what it had.
 func TestRedisFailover(t *testing.T) {
 	t.Parallel()
-	master := startRedis(t, testenv.RedisOptions{User: "app", Password: "secret"})
-	startRedis(t, testenv.RedisOptions{User: "app", Password: "secret", ReplicaOf: master})
+	master := testenv.RedisFor(t, testenv.RedisOptions{User: "app", Password: "secret"})
+	testenv.RedisFor(t, testenv.RedisOptions{User: "app", Password: "secret", ReplicaOf: master})
 	sentinel, err := testenv.StartSentinel(t.Context(), master, 1, testenv.RedisOptions{Log: testenv.LogOnFailure(t, "Sentinel")})
 	if err != nil {
 		t.Fatal(err)
