@@ -36,11 +36,13 @@ const (
 )
 
 // configuration of the measured Sallyport: one RS256 issuer, a tool with scopes
-// and a schema, the decision log written to a file.
+// and a schema, the decision log written to a file. It takes a folder, the issuer,
+// the address for operations, and more sections.
 const configuration = `
 version: 1
 profile: development
-listen: {grpc: "unix:%[1]s/grpc.sock", http: "unix:%[1]s/http.sock", ops: "unix:%[1]s/ops.sock"}
+secrets_dir: %[1]s
+listen: {grpc: "unix:%[1]s/grpc.sock", http: "unix:%[1]s/http.sock", ops: "%[3]s"}
 decision_log: {file: %[1]s/decisions.jsonl}
 log: {level: warn}
 issuers: [{name: dev, issuer: "%[2]s"}]
@@ -55,6 +57,7 @@ servers:
 tools:
   catalogue: %[1]s/tools.yaml
   tiers: {permissive: {per_minute: 60000, burst: 60000}}
+%[4]s
 `
 
 const catalogue = `
@@ -215,14 +218,12 @@ func startYes(dir string) (*server, error) {
 }
 
 func startSallyport(ctx context.Context, dir, issuer string) (*server, error) {
-	binary := filepath.Join(dir, "sallyport")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/sallyport") //nolint:gosec // its own source
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, fmt.Errorf("build sallyport: %w", err)
+	binary, err := testenv.Build(ctx, "github.com/sallyport/sallyport/cmd/sallyport")
+	if err != nil {
+		return nil, err
 	}
 	config := filepath.Join(dir, "sallyport.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, dir, issuer), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, dir, issuer, "unix:"+filepath.Join(dir, "ops.sock"), ""), 0o600); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "tools.yaml"), []byte(catalogue), 0o600); err != nil {

@@ -19,30 +19,6 @@ import (
 	"github.com/sallyport/sallyport/internal/testenv"
 )
 
-// exchangeConfiguration is that of check.go with an address for operations, and
-// a place for the section redis.
-const exchangeConfiguration = `
-version: 1
-profile: development
-secrets_dir: %[1]s
-listen: {grpc: "unix:%[1]s/grpc.sock", http: "unix:%[1]s/http.sock", ops: "%[3]s"}
-decision_log: {file: %[1]s/decisions.jsonl}
-log: {level: warn}
-issuers: [{name: dev, issuer: "%[2]s"}]
-servers:
-  - name: dealer
-    hosts: [dealer.example]
-    path: /mcp
-    resource: https://dealer.example/mcp
-    required_scopes: [mcp]
-    upstream: {address: "127.0.0.1:9"}
-    mcp: {}
-tools:
-  catalogue: %[1]s/tools.yaml
-  tiers: {permissive: {per_minute: 60000, burst: 60000}}
-%[4]s
-`
-
 // exchangeCatalogue has a read and a write that differ in nothing else. The
 // write has a limited number of slots, as writes have by default, and one that
 // no round reaches.
@@ -191,7 +167,7 @@ func (b *exchangeBench) startMeasured(ctx context.Context, name, more string) (*
 	ops := fmt.Sprintf("127.0.0.1:%d", port)
 	config := filepath.Join(dir, "sallyport.yaml")
 	err = errors.Join(os.Mkdir(dir, 0o700),
-		os.WriteFile(config, fmt.Appendf(nil, exchangeConfiguration, dir, b.issuer.URL(), ops, more), 0o600),
+		os.WriteFile(config, fmt.Appendf(nil, configuration, dir, b.issuer.URL(), ops, more), 0o600),
 		os.WriteFile(filepath.Join(dir, "tools.yaml"), []byte(exchangeCatalogue), 0o600),
 		os.WriteFile(filepath.Join(dir, "claims.key"), []byte("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"), 0o600))
 	if err != nil {

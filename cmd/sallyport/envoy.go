@@ -27,8 +27,9 @@ func newBootstrapCommand() *cobra.Command {
 		Use:   "bootstrap",
 		Short: "Write the complete Envoy configuration",
 		Long: `Bootstrap writes a complete, static Envoy 1.40 configuration that goes with
-Sallyport's: listener, routes, clusters, and the ext_authz filter that asks
-Sallyport about every request. Check it with
+Sallyport's: listener, routes, clusters, the ext_authz filter that asks Sallyport
+about every request, the ext_proc filter around writes, and the access log that
+tells it what became of the others. Check it with
 
   envoy --mode validate --config-path FILE
 

@@ -29,7 +29,8 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sallyport",
 		Short: "Security layer for MCP servers and REST APIs behind Envoy",
-		Long: `Sallyport answers Envoy's ext_authz checks: who calls which tool, and may they.
+		Long: `Sallyport answers Envoy's ext_authz checks (who calls which tool, and may they)
+and its ext_proc exchanges (a write takes effect at most once per key).
 
 Start with:
   sallyport demo                            the whole path, with a real Envoy, on loopback

@@ -35,8 +35,8 @@ The configuration, the catalogue and the files that they name are loaded again
 when they change and on SIGHUP, which also reopens the decision log; a mistake in
 them keeps the old state, and says so in the log and in sallyport_reload_failed.
 Changes of redis and of where claims are kept are such a mistake; those of listen,
-log, decision_log and envoy wait for a restart. SIGTERM and SIGINT let running requests finish, up to
-listen.shutdown_grace.`,
+log, decision_log and envoy wait for a restart. SIGTERM and SIGINT let running
+requests finish, up to listen.shutdown_grace.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := loadSettings(cmd)
@@ -124,11 +124,7 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	group.Go(func() error {
 		<-ctx.Done()
 		healthServer.Shutdown()
-		last := time.AfterFunc(lastOutcomes, outcomes.Stop)
-		defer last.Stop()
-		err := shutdown(cfg.Listen.ShutdownGrace, grpcServer, httpServer, opsServer)
-		outcomes.Wait()
-		return err
+		return shutdown(cfg.Listen.ShutdownGrace, outcomes, grpcServer, httpServer, opsServer)
 	})
 	log.InfoContext(ctx, "serving", "version", versionText(),
 		"grpc", listeners.grpc.Addr().String(), "http", listeners.http.Addr().String(), "ops", listeners.ops.Addr().String())
@@ -136,10 +132,6 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	log.InfoContext(ctx, "stopped")
 	return err
 }
-
-// lastOutcomes is how long outcomes are still taken at the end: Envoy sends them
-// each second.
-const lastOutcomes = 1500 * time.Millisecond
 
 // waitFor waits for the group's end. Once ctx has ended it doesn't for longer than
 // the grace period and a bit: what hangs then ends with the process.

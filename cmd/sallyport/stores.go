@@ -264,11 +264,15 @@ func newRedisServer(client redis.UniversalClient, registry prometheus.Registerer
 	return &redisServer{client: client, log: log, up: up}
 }
 
-// check is an error if the server is reached and is not fit to keep claims.
+// check is an error if the server isn't there or isn't fit to keep claims. It says
+// so once, and nothing when ctx has ended.
 func (r *redisServer) check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	warnings, err := idempotency.CheckServer(ctx, r.client)
+	warnings, err := idempotency.CheckServer(bounded, r.client)
+	if ctx.Err() != nil {
+		return err // of the asking; what is still running may go on
+	}
 	r.wrong.Store(errors.Is(err, idempotency.ErrServer))
 	r.fit.Store(err == nil)
 	said := fmt.Sprint(warnings, err)
@@ -295,12 +299,11 @@ func (r *redisServer) Run(ctx context.Context) error {
 	tick := time.NewTicker(redisWatch)
 	defer tick.Stop()
 	for {
-		err := r.check(ctx)
-		up := 0.0
-		if err == nil || errors.Is(err, idempotency.ErrServer) {
-			up = 1
+		if err := r.check(ctx); err == nil || errors.Is(err, idempotency.ErrServer) {
+			r.up.Set(1)
+		} else {
+			r.up.Set(0)
 		}
-		r.up.Set(up)
 		select {
 		case <-ctx.Done():
 			return nil

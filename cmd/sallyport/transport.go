@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/sallyport/sallyport/envoy/accesslog"
 	"github.com/sallyport/sallyport/envoy/wire"
 	"github.com/sallyport/sallyport/settings"
 )
@@ -76,10 +77,17 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// shutdown lets running requests finish, for at most the grace period.
-func shutdown(grace time.Duration, grpcServer *grpc.Server, httpServers ...*http.Server) error {
+// lastOutcomes is how long outcomes are still taken at the end: Envoy sends them
+// each second.
+const lastOutcomes = 1500 * time.Millisecond
+
+// shutdown lets running requests finish, for at most the grace period, and returns
+// when their outcomes are recorded.
+func shutdown(grace time.Duration, outcomes *accesslog.Server, grpcServer *grpc.Server, httpServers ...*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	last := time.AfterFunc(lastOutcomes, outcomes.Stop)
+	defer last.Stop()
 	stopped := make(chan struct{})
 	go func() {
 		grpcServer.GracefulStop()
@@ -96,6 +104,7 @@ func shutdown(grace time.Duration, grpcServer *grpc.Server, httpServers ...*http
 	case <-ctx.Done(): // what is still running is too slow: its streams break off
 		grpcServer.Stop() // waitFor doesn't wait for ever
 	}
+	outcomes.Wait()
 	return errors.Join(errs...)
 }
 

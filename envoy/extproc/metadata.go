@@ -48,88 +48,95 @@ var errNoMetadata = errors.New("no metadata of a decision")
 // readMetadata refuses what it doesn't know: a version, a value out of shape.
 // It reads an encoded envoy.config.core.v3.Metadata.
 func readMetadata(encoded string) (*metadata, error) {
-	s, err := wire.FilterMetadata(encoded, metadataNamespace)
+	values, err := wire.FilterMetadata(encoded, metadataNamespace)
 	if err != nil {
 		return nil, err
 	}
-	if s == nil {
+	if values == nil {
 		return nil, errNoMetadata
 	}
-	if v := s["v"]; v != "1" {
+	if v := values["v"]; v != "1" {
 		return nil, fmt.Errorf("metadata version %q", v)
 	}
+	s := members{values: values}
 	m := &metadata{
-		decisionID:  s["decision_id"],
-		principalID: s["principal_id"],
-		server:      s["server"],
-		tool:        s["tool"],
-		rpcID:       s["rpc_id_json"],
-		derived:     s["key_source"] == "derived",
+		decisionID:  values["decision_id"],
+		run:         s.choice("exchange", "run", "pass"),
+		principalID: values["principal_id"],
+		server:      values["server"],
+		tool:        values["tool"],
+		rpcID:       values["rpc_id_json"],
+		derived:     values["key_source"] == "derived",
+		lease:       s.milliseconds("lease_ms"),
+		ttl:         s.milliseconds("key_ttl_ms"),
+		retake:      s.choice("on_unknown", "forward", "refuse", ""),
+		slotLimit:   s.number("slot_limit"),
+		bindSession: s.choice("bind_session", "true", ""),
 	}
-	if m.decisionID == "" {
-		return nil, errors.New("metadata without decision_id")
-	}
-	var errs [9]error
-	m.run, errs[6] = choice(s, "exchange", "run", "pass")
-	m.retake, errs[7] = choice(s, "on_unknown", "forward", "refuse", "")
-	m.bindSession, errs[8] = choice(s, "bind_session", "true", "")
-	m.keyed, errs[0] = digest(s, "key_hash", (*[32]byte)(&m.key))
-	fingerprinted, err := digest(s, "fingerprint", &m.fingerprint)
-	errs[1] = err
-	m.lease, errs[2] = milliseconds(s, "lease_ms")
-	m.ttl, errs[3] = milliseconds(s, "key_ttl_ms")
-	m.slotLimit, errs[4] = number(s, "slot_limit")
+	m.keyed = s.digest("key_hash", (*[32]byte)(&m.key))
+	fingerprinted := s.digest("fingerprint", &m.fingerprint)
 	switch {
+	case m.decisionID == "":
+		s.refuse("no decision_id")
 	case m.keyed && (!fingerprinted || m.ttl <= 0):
-		errs[5] = errors.New("key_hash without fingerprint or key_ttl_ms")
-	case !m.keyed && s["key_source"] != "":
-		errs[5] = errors.New("key_source without key_hash")
+		s.refuse("key_hash without fingerprint or key_ttl_ms")
+	case !m.keyed && values["key_source"] != "":
+		s.refuse("key_source without key_hash")
 	case (m.keyed || m.slotLimit > 0) && m.lease <= 0:
-		errs[5] = errors.New("nothing can be held without lease_ms")
+		s.refuse("nothing can be held without lease_ms")
 	case m.slotLimit > maxSlots || m.lease > maxLease || m.lease > 0 && m.lease < minLease:
-		errs[5] = fmt.Errorf("slot_limit %d or lease_ms %v is out of range", m.slotLimit, m.lease)
+		s.refuse("slot_limit %d or lease_ms %v is out of range", m.slotLimit, m.lease)
 	case m.bindSession && m.principalID == "":
-		errs[5] = errors.New("bind_session without principal_id")
+		s.refuse("bind_session without principal_id")
 	}
-	return m, errors.Join(errs[:]...)
+	return m, errors.Join(s.errs...)
+}
+
+// members reads values and collects what is wrong with them.
+type members struct {
+	values map[string]string
+	errs   []error
+}
+
+func (s *members) refuse(format string, arguments ...any) {
+	s.errs = append(s.errs, fmt.Errorf("metadata: "+format, arguments...))
 }
 
 // choice reports whether a member has the first of the values that it may have.
-func choice(s map[string]string, name string, yes string, others ...string) (bool, error) {
-	value := s[name]
+func (s *members) choice(name, yes string, others ...string) bool {
+	value := s.values[name]
 	if value != yes && !slices.Contains(others, value) {
-		return false, fmt.Errorf("%s is %q", name, value)
+		s.refuse("%s is %q", name, value)
 	}
-	return value == yes, nil
+	return value == yes
 }
 
-func digest(s map[string]string, name string, out *[32]byte) (present bool, err error) {
-	value := s[name]
+func (s *members) digest(name string, out *[32]byte) (present bool) {
+	value := s.values[name]
 	if value == "" {
-		return false, nil
+		return false
 	}
-	if len(value) != 2*len(out) {
-		return false, fmt.Errorf("%s is no SHA-256 in hex", name)
+	digest, err := hex.DecodeString(value)
+	if err != nil || len(digest) != len(out) {
+		s.refuse("%s is no SHA-256 in hex", name)
+		return false
 	}
-	if _, err := hex.Decode(out[:], []byte(value)); err != nil {
-		return false, fmt.Errorf("%s: %w", name, err)
-	}
-	return true, nil
+	copy(out[:], digest)
+	return true
 }
 
-func milliseconds(s map[string]string, name string) (time.Duration, error) {
-	n, err := number(s, name)
-	return time.Duration(n) * time.Millisecond, err
+func (s *members) milliseconds(name string) time.Duration {
+	return time.Duration(s.number(name)) * time.Millisecond
 }
 
-func number(s map[string]string, name string) (int, error) {
-	value := s[name]
+func (s *members) number(name string) int {
+	value := s.values[name]
 	if value == "" {
-		return 0, nil
+		return 0
 	}
 	n, err := strconv.ParseUint(value, 10, 32)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", name, err)
+		s.refuse("%s: %w", name, err)
 	}
-	return int(n), nil
+	return int(n)
 }
