@@ -33,9 +33,18 @@ var imports = map[string][]string{
 	"envoy/refusal":   {"authz", "internal/problem"},
 	"envoy/xds":       {"envoy/extauthz"}, // for the names that both sides of the wire must agree on
 
-	"authz": {"authz/...", "idempotency"},
+	"authz": {"audit", "authz/...", "idempotency"},
 
 	"idempotency/storetest": {"idempotency"},
+
+	"audit/journal":  {"audit"},
+	"audit/archive":  {"audit", "audit/ledger"},
+	"audit/index":    {"internal/database"},
+	"audit/subjects": {"internal/database"},
+	"audit/pipeline": {"audit", "audit/archive", "audit/ledger"},
+	"audit/verify":   {"audit/archive", "audit/ledger"},
+	"audit/report":   {"audit"},
+	"audit/evidence": {"audit", "audit/archive", "audit/ledger", "audit/verify"},
 
 	"authz/catalogue": {"internal/strictyaml"},
 	"authz/identity":  {"internal/strictyaml"},
@@ -58,7 +67,13 @@ var libraries = map[string][]string{
 	"github.com/golang-jwt/...":                         {"authz/identity", "internal/devissuer"},
 	"github.com/sallyport/sallyport/internal/testenv":   {"cmd/sallyport", "bench"},
 	"github.com/sallyport/sallyport/internal/devissuer": {"cmd/sallyport", "bench"},
-	"testing": {"idempotency/storetest"},
+	"github.com/aws/...":                                {"audit/archive", "internal/testenv"},
+	"github.com/jackc/pgx/...":                          {"internal/database", "internal/testenv"},
+	"modernc.org/sqlite/...":                            {"internal/database"},
+	"github.com/pressly/goose/...":                      {"internal/database"},
+	"github.com/klauspost/compress/...":                 {"audit/ledger"},
+	"golang.org/x/mod/sumdb/...":                        {"audit/ledger", "audit/pipeline", "audit/verify", "audit/evidence", "cmd/sallyport"},
+	"testing":                                           {"idempotency/storetest", "audit/index/indextest"},
 }
 
 type goPackage struct {

@@ -20,13 +20,21 @@ func TestOutcome(t *testing.T) {
 	if err := json.Unmarshal(line[len("kept"):], &got); err != nil {
 		t.Fatalf("%v: %s", err, line)
 	}
-	if details, _ := got["details"].(string); !strings.HasPrefix(details, "via?upstream?xxx") || len(details) != maxName {
+	metadata, ok := got["metadata"].(map[string]any)
+	if !ok {
+		t.Fatalf("no metadata: %s", line)
+	}
+	if details, _ := metadata["details"].(string); !strings.HasPrefix(details, "via?upstream?xxx") || len(details) != maxName {
 		t.Errorf("details %q", details)
 	}
-	delete(got, "details")
+	delete(metadata, "details")
+	delete(got, "event_id")
 	want := map[string]any{
-		"type": "outcome", "decision_id": "0190", "time": "2026-03-01T12:00:00.000001Z", "source": "access_log",
-		"flags": "UF", "status": 200.0, "bytes_in": 1.0, "bytes_out": 2.0, "duration_us": 3000.0,
+		"timestamp": "2026-03-01T12:00:00.000001Z", "event_type": "outcome", "status": "succeeded",
+		"metadata": map[string]any{
+			"decision_id": "0190", "source": "access_log",
+			"flags": "UF", "http_status": 200.0, "bytes_in": 1.0, "bytes_out": 2.0, "duration_us": 3000.0,
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/authz/identity"
 )
@@ -69,10 +70,11 @@ func Compile(cfg Config) (*Snapshot, error) {
 }
 
 // Journal takes the record of a decision before its answer leaves. Append
-// returns nil only if the record will survive a crash of this process; it may
-// be called by many goroutines and keeps no reference to the record.
+// returns nil only if the record, a line, will survive a crash of this process,
+// and one of class Synced a crash of the machine; it may be called by many
+// goroutines and keeps no reference to the record.
 type Journal interface {
-	Append(record []byte) error
+	Append(record []byte, class audit.Class) error
 }
 
 // Limiter counts calls per caller and tool.
@@ -88,13 +90,15 @@ type Engine struct {
 	limiter  Limiter
 	sessions Sessions
 	journal  Journal
-	now      func() time.Time
-	records  sync.Pool // of *[]byte: scratch, as the journal keeps no reference
+	// strangers counts denials that are too many to record one by one.
+	strangers *audit.Strangers
+	now       func() time.Time
+	records   sync.Pool // of *[]byte: scratch, as the journal keeps no reference
 }
 
 // New returns an engine that refuses everything until Use is called.
-func New(limiter Limiter, sessions Sessions, journal Journal, now func() time.Time) *Engine {
-	return &Engine{limiter: limiter, sessions: sessions, journal: journal, now: now}
+func New(limiter Limiter, sessions Sessions, journal Journal, strangers *audit.Strangers, now func() time.Time) *Engine {
+	return &Engine{limiter: limiter, sessions: sessions, journal: journal, strangers: strangers, now: now}
 }
 
 // Use makes the snapshot what decisions read, for requests that come after it.
@@ -105,7 +109,7 @@ func (e *Engine) Use(s *Snapshot) { e.current.Store(s) }
 // returns nil.
 func (e *Engine) Decide(ctx context.Context, req *Request) (d *Decision) {
 	start := e.now()
-	d = &Decision{ID: newID(start), Time: start}
+	d = &Decision{ID: audit.NewID(start), Time: start}
 	e.evaluate(ctx, req, d)
 	d.Took = e.now().Sub(start)
 	if err := e.record(req, d); err != nil {
@@ -119,7 +123,7 @@ func (e *Engine) Decide(ctx context.Context, req *Request) (d *Decision) {
 // row of the table with the policy "internal".
 func (e *Engine) Refuse(cause string) *Decision {
 	start := e.now()
-	d := &Decision{ID: newID(start), Time: start}
+	d := &Decision{ID: audit.NewID(start), Time: start}
 	d.deny("internal", cause, "")
 	if err := e.record(&Request{}, d); err != nil {
 		d.Fault = err.Error()

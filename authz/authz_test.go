@@ -97,9 +97,9 @@ func TestRecord(t *testing.T) {
 	d := w.Decide(t.Context(), call(w.token(t, "mcp vehicles.read"), "search_vehicles", `{"model":"Swift"}`))
 	record := w.journal.last(t)
 	want := map[string]any{
-		"id": d.ID, "type": "decision", "effect": "allow", "reason": "allowed", "server": "dealer",
-		"method": "tools/call", "tool": "search_vehicles", "risk": "read",
-		"client_address": "192.0.2.7", "request_id": "r-1", "authority": "dealer.example",
+		"event_id": d.ID, "event_type": "decision", "status": "allow", "reason": "allowed", "server": "dealer",
+		"action": "tools/call", "tool_name": "search_vehicles", "risk": "read",
+		"client_address": "192.0.2.7", "correlation_id": "r-1", "authority": "dealer.example",
 	}
 	for name, value := range want {
 		if diff := cmp.Diff(value, record[name]); diff != "" {
@@ -173,7 +173,7 @@ func TestNothingLoaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := authz.New(limiter, nil, &memoryJournal{}, time.Now).Decide(t.Context(), call("", "x", "{}"))
+	d := authz.New(limiter, nil, &memoryJournal{}, nil, time.Now).Decide(t.Context(), call("", "x", "{}"))
 	if d.Allow || d.Reason.Code != "internal.starting" {
 		t.Errorf("allow %v, reason %s", d.Allow, d.Reason.Code)
 	}

@@ -26,7 +26,7 @@ func TestReasonsPage(t *testing.T) {
 	var page bytes.Buffer
 	page.WriteString(`# Reasons
 
-Every outcome of a decision. The code is what the decision log, the metric label and the answer's ` + "`reason`" + ` hold. Rows are only ever added.
+Every outcome of a decision. The code is what the audit trail, the metric label and the answer's ` + "`reason`" + ` hold. Rows are only ever added.
 
 "MCP" is the HTTP status and JSON-RPC code of an answer to an MCP request, "tool" a tool result with ` + "`isError`" + `; where it is empty, MCP clients get the same problem details as REST clients.
 

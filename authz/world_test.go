@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/authz/identity"
@@ -122,7 +124,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Engine = authz.New(limiter, nil, w.journal, time.Now)
+	w.Engine = authz.New(limiter, nil, w.journal, nil, time.Now)
 	w.use(t, w.config)
 	return w
 }
@@ -194,19 +196,22 @@ func call(token, tool, arguments string) *authz.Request {
 type memoryJournal struct {
 	mu      sync.Mutex // guards what follows
 	records [][]byte
+	classes []audit.Class
 	err     error
 }
 
-func (j *memoryJournal) Append(record []byte) error {
+func (j *memoryJournal) Append(record []byte, class audit.Class) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {
 		return j.err
 	}
 	j.records = append(j.records, slices.Clone(record))
+	j.classes = append(j.classes, class)
 	return nil
 }
 
+// last is the last event, with the members of its metadata beside its own.
 func (j *memoryJournal) last(t testing.TB) map[string]any {
 	t.Helper()
 	j.mu.Lock()
@@ -217,6 +222,9 @@ func (j *memoryJournal) last(t testing.TB) map[string]any {
 	var record map[string]any
 	if err := json.Unmarshal(j.records[len(j.records)-1], &record); err != nil {
 		t.Fatalf("record is not JSON: %v", err)
+	}
+	if metadata, ok := record["metadata"].(map[string]any); ok {
+		maps.Copy(record, metadata)
 	}
 	return record
 }

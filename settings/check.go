@@ -18,9 +18,6 @@ func (r *report) check(cfg *Config, now time.Time) {
 	r.checkListeners(cfg)
 	r.oneOf("log.level", cfg.Log.Level, "debug", "info", "warn", "error")
 	r.oneOf("log.format", cfg.Log.Format, "json", "text")
-	if cfg.DecisionLog.File == "" {
-		r.refuse("decision_log.file", "must be a path, or - for standard output: every decision is recorded")
-	}
 	r.checkAuthentication(&cfg.Authentication)
 	r.checkIssuers(cfg)
 	r.checkServers(cfg)
@@ -28,6 +25,8 @@ func (r *report) check(cfg *Config, now time.Time) {
 	r.checkTransactionSafety(cfg)
 	r.checkRedis(cfg)
 	r.checkPIM(&cfg.PIM)
+	r.checkAudit(cfg)
+	r.checkDatabase(cfg)
 	r.checkEnvoy(&cfg.Envoy)
 }
 

@@ -10,7 +10,7 @@ import "time"
 // list, "comma" a comma-separated one. The tag env names the environment
 // variable where it isn't SALLYPORT_ with the key's path in capitals; "-" means
 // that the key can be set in the file only. The tag file marks paths: cert,
-// secret (must lie below secrets_dir), plain, dir, output, or path (not looked
+// secret (must lie below secrets_dir), plain, dir, or path (not looked
 // at).
 type Config struct {
 	// Version of this format; only 1 exists.
@@ -24,7 +24,6 @@ type Config struct {
 
 	Listen            Listen            `yaml:"listen"`
 	Log               Log               `yaml:"log"`
-	DecisionLog       DecisionLog       `yaml:"decision_log"`
 	Authentication    Authentication    `yaml:"authentication"`
 	Issuers           []Issuer          `yaml:"issuers"`
 	Servers           []Server          `yaml:"servers"`
@@ -32,6 +31,8 @@ type Config struct {
 	TransactionSafety TransactionSafety `yaml:"transaction_safety"`
 	Redis             Redis             `yaml:"redis"`
 	PIM               PIM               `yaml:"pim"`
+	Audit             Audit             `yaml:"audit"`
+	Database          Database          `yaml:"database"`
 	Envoy             Envoy             `yaml:"envoy"`
 }
 
@@ -81,13 +82,6 @@ type Log struct {
 	Level string `yaml:"level"`
 	// Format is json or text. Default json.
 	Format string `yaml:"format"`
-}
-
-// DecisionLog says where decisions are recorded.
-type DecisionLog struct {
-	// File is "-" for standard output, or a path: created with mode 0600,
-	// appended to. Default "-".
-	File string `yaml:"file" file:"output"`
 }
 
 // Authentication holds what applies to all issuers, and the oidc_ keys that
@@ -330,11 +324,10 @@ type ServiceTLS struct {
 // defaults is the lowest layer.
 func defaults() Config {
 	return Config{ //nolint:gosec // SecretsDir is where secrets are, not one
-		Profile:     "production",
-		SecretsDir:  "/etc/sallyport/secrets",
-		Listen:      Listen{GRPC: "127.0.0.1:9001", HTTP: "127.0.0.1:9002", Ops: "127.0.0.1:9003", ShutdownGrace: 10 * time.Second},
-		Log:         Log{Level: "info", Format: "json"},
-		DecisionLog: DecisionLog{File: "-"},
+		Profile:    "production",
+		SecretsDir: "/etc/sallyport/secrets",
+		Listen:     Listen{GRPC: "127.0.0.1:9001", HTTP: "127.0.0.1:9002", Ops: "127.0.0.1:9003", ShutdownGrace: 10 * time.Second},
+		Log:        Log{Level: "info", Format: "json"},
 		Authentication: Authentication{
 			OIDCEnabled: true, OIDCJWKSCacheTTL: time.Hour,
 			ValidateIssuer: true, ValidateAudience: true, ValidateNonce: true,
@@ -351,6 +344,12 @@ func defaults() Config {
 		},
 		Redis: Redis{Mode: "single", Prefix: "sallyport:", Timeout: 500 * time.Millisecond},
 		PIM:   PIM{Enabled: true, Provider: "local", ElevationDuration: time.Hour, ElevationURL: "/api/auth/elevate"},
+		Audit: Audit{
+			Dir: "/var/lib/sallyport/audit", Origin: "sallyport/audit", JournalMaxBytes: 4 << 30, WhenFull: "refuse",
+			BatchInterval: 2 * time.Second, HeartbeatInterval: time.Minute, UnauthenticatedPerSecond: 5, Layout: "hybrid",
+			S3Region: "ap-south-1", S3ObjectLockMode: "GOVERNANCE", S3RetentionDays: 365, DualWrite: true,
+		},
+		Database: Database{Driver: "sqlite", File: "/var/lib/sallyport/sallyport.db", MaxConnections: 10},
 		Envoy: Envoy{
 			Listen: "127.0.0.1:10000", MaxRequestBytes: 1 << 20,
 			CheckTimeout: 6 * time.Second, ReceiveTimeout: 15 * time.Second, RequestTimeout: time.Minute,

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -120,15 +119,6 @@ func checkFile(kind, path, secretsDir string) error {
 	switch kind {
 	case "dir":
 		return checkFolder(path)
-	case "output": // the file itself is created
-		switch info, err := os.Stat(path); {
-		case err != nil:
-		case info.IsDir():
-			return errors.New("is a folder: name a file")
-		case info.Mode().Type() != 0 && info.Mode().Type() != fs.ModeNamedPipe:
-			return errors.New("is neither a file nor a named pipe: records would get lost")
-		}
-		return checkParent(path)
 	case "secret":
 		if err := checkReadable(path); err != nil {
 			return err

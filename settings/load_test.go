@@ -27,7 +27,8 @@ envoy:
 authentication:
   revocations_file: revoked.yaml
   key_cache_dir: cache
-decision_log: {file: log/decisions}
+audit: {dir: log, archive_dir: archive}
+database: {file: events.db}
 `
 
 // filesOf are all the files that it needs.
@@ -36,7 +37,7 @@ func filesOf(t *testing.T) map[string]string {
 	cert, key := selfSigned(t)
 	return map[string]string{
 		"sallyport.yaml": filesConfig, "tools.yaml": "", "pki/cert.pem": cert, "secrets/key.pem": key,
-		"revoked.yaml": "", "cache/x": "", "log/x": "",
+		"revoked.yaml": "", "cache/x": "",
 	}
 }
 
@@ -78,8 +79,8 @@ func TestLoad(t *testing.T) {
 	}
 	cfg := loaded.Config
 	got := append(slices.Clone(cfg.Tools.Catalogue), cfg.SecretsDir, cfg.Listen.TLS.CertFile, cfg.Listen.TLS.KeyFile, cfg.Envoy.TLS.KeyFile,
-		cfg.Authentication.RevocationsFile, cfg.Authentication.KeyCacheDir, cfg.DecisionLog.File)
-	want := in("tools.yaml", "revoked.yaml", "secrets", "pki/cert.pem", "secrets/key.pem", "secrets/not-here.pem", "revoked.yaml", "cache", "log/decisions")
+		cfg.Authentication.RevocationsFile, cfg.Authentication.KeyCacheDir, cfg.Audit.Dir, cfg.Audit.Archive(), cfg.Database.File)
+	want := in("tools.yaml", "revoked.yaml", "secrets", "pki/cert.pem", "secrets/key.pem", "secrets/not-here.pem", "revoked.yaml", "cache", "log", "archive", "events.db")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)
 	}
@@ -131,12 +132,6 @@ func TestLoadFiles(t *testing.T) {
 		{"cache open to all", func(t *testing.T, folder string) {
 			chmod(t, filepath.Join(folder, "cache"), 0o777)
 		}, "21: authentication.key_cache_dir: DIR/cache can be written to by every user of this machine: chmod o-w, or choose another folder"},
-		{"no folder for the log", remove("log"), "22: decision_log.file: DIR/log/decisions can't be created: the folder: no such file or directory"},
-		{"folder is a file", func(t *testing.T, folder string) {
-			remove("log")(t, folder)
-			write("log", "")(t, folder)
-		}, "22: decision_log.file: DIR/log/decisions can't be created: DIR/log is not a folder"},
-		{"log is a folder", folderInstead("log/decisions"), "22: decision_log.file: DIR/log/decisions is a folder: name a file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -6,8 +6,6 @@ package settings
 func plannedKey(key string) (hint string, ok bool) {
 	hint, ok = map[string]string{
 		"apim":     "",
-		"audit":    "; decisions are recorded in decision_log.file",
-		"database": "",
 		"mtls":     "; listen.tls and envoy.tls encrypt the listeners",
 		"settings": "",
 		"waf":      "",
@@ -26,7 +24,6 @@ func plannedKey(key string) (hint string, ok bool) {
 func plannedVariables() []string {
 	return []string{
 		"APIM_MCP_SUBSCRIPTION_KEY", "APIM_MCP_SUBSCRIPTION_NAME", "APIM_PROPAGATE_USER_CONTEXT", "APIM_USER_CONTEXT_HEADER",
-		"AUDIT_DUAL_WRITE", "AUDIT_S3_BUCKET", "AUDIT_S3_ENABLED", "AUDIT_S3_OBJECT_LOCK_MODE", "AUDIT_S3_REGION", "AUDIT_S3_RETENTION_DAYS",
 		"ELEVATION_REQUIRE_APPROVAL", "ELEVATION_REQUIRE_REASON",
 		"MTLS_CA_CERT_PATH", "MTLS_CLIENT_CERT_PATH", "MTLS_CLIENT_KEY_PATH", "MTLS_ENABLED",
 		"PAM_ENDPOINT", "WAF_ALLOWED_IPS", "WAF_ENABLED", "WAF_IP_ALLOWLIST_ENABLED", "WAF_RATE_LIMIT",

@@ -57,6 +57,9 @@ func values() map[string]struct {
 		"secrets_dir":        "/s",
 	}
 	envoyTLS := map[string]string{"envoy.tls": "{cert_file: /s/c, key_file: /s/k}", "secrets_dir": "/s"}
+	s3 := map[string]string{"secrets_dir": "/s", "audit": "{s3_enabled: true, s3_bucket: abc, signing_key_files: [/s/a]}"}
+	credentials := map[string]string{"secrets_dir": "/s", "audit": "{s3_enabled: true, s3_bucket: abc, signing_key_files: [/s/a], s3_access_key_file: /s/x, s3_secret_key_file: /s/y}"}
+	postgres := map[string]string{"secrets_dir": "/s", "database": "{driver: postgres, url: postgres://u@127.0.0.1/d}"}
 	shadow := map[string]string{"tools.shadow": "{policies: [schema], until: 2026-07-01}"}
 	rest := map[string]string{"servers[0].mcp": "null", "servers[0].rest": "{routes: [{method: GET, path: /a, tool: t}]}"}
 	secure := map[string]string{"servers[0].upstream": "{address: 'a:1', tls: true, ca_file: a}"}
@@ -76,9 +79,8 @@ func values() map[string]struct {
 		"listen.reflection":         {good: []string{"true", "false"}, bad: boolean},
 		"listen.shutdown_grace":     {good: []string{"1ms", "5m"}, bad: []string{"0", "301s", "10", "-1s", "1x"}},
 
-		"log.level":         {good: []string{"debug", "info", "warn", "error"}, bad: []string{"trace", "INFO", "''"}},
-		"log.format":        {good: []string{"json", "text"}, bad: []string{"xml", "''"}},
-		"decision_log.file": {good: []string{`"-"`, "a.log", "/var/log/a.log"}, bad: append(text, "''")},
+		"log.level":  {good: []string{"debug", "info", "warn", "error"}, bad: []string{"trace", "INFO", "''"}},
+		"log.format": {good: []string{"json", "text"}, bad: []string{"xml", "''"}},
 
 		"authentication.oidc_enabled":         {good: []string{"true"}, bad: append(boolean, "false")},
 		"authentication.oidc_issuer":          {good: []string{"https://b.example.com", "https://b.example.com/x/"}, bad: []string{"http://b.example.com", "b.example.com", "https://", "https://u:p@b.example.com", "https://b.example.com?a", "https://b.example.com#a", "https://login.example.com"}},
@@ -181,6 +183,37 @@ func values() map[string]struct {
 		"pim.provider":                   {good: []string{"local"}, bad: []string{"''", "okta", "none"}},
 		"pim.elevation_duration_seconds": {good: []string{"60", "24h"}, bad: []string{"59", "86401"}},
 		"pim.elevation_url":              {good: []string{"/elevate", "https://a.example.com/e?x=y"}, bad: []string{"''", "elevate", "//a.example.com", "http://a.example.com", "'javascript:x'", "/a?b"}},
+
+		"audit.dir":                        {good: []string{"/a", "a"}, bad: append(text, "''")},
+		"audit.origin":                     {good: []string{"a", "sallyport.example.com/audit"}, bad: []string{"''", "/a", "a/", "a b", "a+b", "https://a"}},
+		"audit.writer":                     {good: []string{"gw-1", "''"}, bad: []string{"a/b", "-a", "a b", strings.Repeat("a", 49)}},
+		"audit.signing_key_files":          {with: map[string]string{"secrets_dir": "/s"}, good: []string{"[/s/a]", "[/s/a, /s/b]"}, bad: []string{"[/a]", "[/s/a, /s/a]", "['']"}},
+		"audit.journal_max_bytes":          {good: []string{"67108864", "1099511627776"}, bad: []string{"67108863", "1099511627777", "1G"}},
+		"audit.when_full":                  {good: []string{"refuse", "read_only"}, bad: []string{"''", "drop", "allow"}},
+		"audit.batch_interval":             {good: []string{"100ms", "1m"}, bad: []string{"99ms", "61s", "1"}},
+		"audit.heartbeat_interval":         {good: []string{"1s", "1h"}, bad: []string{"999ms", "61m"}},
+		"audit.unauthenticated_per_second": {good: []string{"1", "1000"}, bad: []string{"0", "1001"}},
+		"audit.layout":                     {good: []string{"hybrid", "event", "batch"}, bad: []string{"''", "Hybrid"}},
+		"audit.archive_dir":                {good: []string{"/a", "''"}, bad: text},
+		"audit.s3_enabled":                 {with: map[string]string{"secrets_dir": "/s", "audit": "{s3_bucket: abc, signing_key_files: [/s/a]}"}, good: []string{"true"}, bad: boolean},
+		"audit.s3_bucket":                  {with: s3, good: []string{"abc", "a.b-c"}, bad: []string{"''", "ab", "A_b", "s3://abc"}},
+		"audit.s3_region":                  {with: s3, good: []string{"eu-west-1"}, bad: []string{"''", "EU", "a b"}},
+		"audit.s3_object_lock_mode":        {with: s3, good: []string{"GOVERNANCE", "COMPLIANCE"}, bad: []string{"''", "compliance", "NONE"}},
+		"audit.s3_retention_days":          {with: s3, good: []string{"1", "36500"}, bad: []string{"0", "36501", "1y"}},
+		"audit.s3_endpoint":                {with: s3, good: []string{"https://s3.example.com", "http://127.0.0.1:9000"}, bad: []string{"http://s3.example.com", "s3.example.com", "https://a/b", "https://u@a"}},
+		"audit.s3_path_style":              {with: s3, good: []string{"true", "false"}, bad: boolean},
+		"audit.s3_kms_key":                 {with: s3, good: []string{"arn:aws:kms:eu-west-1:1:key/a-b"}, bad: []string{"a b"}},
+		"audit.s3_access_key_file":         {with: credentials, good: []string{"/s/a"}, bad: []string{"/a", "[/s/a]"}},
+		"audit.s3_secret_key_file":         {with: credentials, good: []string{"/s/a"}, bad: []string{"/a", "''"}},
+		"audit.dual_write":                 {good: []string{"true", "false"}, bad: boolean},
+		"audit.pseudonymise_users":         {with: map[string]string{"secrets_dir": "/s", "audit": "{subject_key_files: [/s/a]}"}, good: []string{"true"}, bad: boolean},
+		"audit.subject_key_files":          {with: map[string]string{"secrets_dir": "/s", "audit": "{pseudonymise_users: true}"}, good: []string{"[/s/a]", "/s/a"}, bad: []string{"[]", "[/a]", "[/s/a, /s/a]"}},
+
+		"database.driver":          {with: map[string]string{"database": "{url: postgres://u@127.0.0.1/d}"}, good: []string{"postgres"}, bad: []string{"''", "mysql"}},
+		"database.file":            {good: []string{"a.db", "/a"}, bad: append(text, "''")},
+		"database.url":             {with: postgres, good: []string{"postgres://u@127.0.0.1:5432/d", "'postgres://u@db.example.com/d?sslmode=verify-full'", "'postgres:///d?host=/run/postgresql'"}, bad: []string{"''", "postgres://u@db.example.com/d", "postgres://u:p@127.0.0.1/d", "mysql://a/b", "postgres://u@127.0.0.1", "'postgres://u@10.0.0.1/d?sslmode=require'"}},
+		"database.password_file":   {with: postgres, good: []string{"/s/p", "''"}, bad: []string{"/p"}},
+		"database.max_connections": {good: []string{"1", "1000"}, bad: []string{"0", "1001"}},
 
 		"envoy.listen":                  {good: []string{"127.0.0.1:1", `"[::1]:0"`}, bad: []string{"0.0.0.0:443", "localhost:1", "unix:/a", "127.0.0.1:9001", "''"}},
 		"envoy.admin":                   {good: []string{"127.0.0.1:1", "unix:/run/a", "''"}, bad: []string{"0.0.0.0:1", "localhost:1"}},

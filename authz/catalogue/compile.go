@@ -70,7 +70,7 @@ func (l *loader) compile(r *reader, n *yaml.Node, e *entry) {
 		Source: fmt.Sprintf("%s:%d", r.file, e.line),
 		Risk:   e.risk, RequiredScopes: e.scopes,
 		RequiresApproval: e.approval != nil && *e.approval,
-		StepUp:           e.stepUp, Shadow: e.shadow,
+		StepUp:           e.stepUp, Shadow: e.shadow, RecordArguments: e.recorded,
 		Conditions: e.conditions, conditions: e.programs,
 	}
 	l.applyDefaults(t, e)

@@ -18,10 +18,11 @@ import (
 // scope is RFC 6749 §3.3's scope-token; an acr value can't have spaces (OpenID
 // Connect Core §3.1.2.1 separates them by spaces).
 var (
-	toolName   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
-	serverName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
-	scopeToken = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)
-	acrValue   = regexp.MustCompile(`^[\x21-\x7E]+$`)
+	toolName     = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+	serverName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+	scopeToken   = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)
+	argumentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
+	acrValue     = regexp.MustCompile(`^[\x21-\x7E]+$`)
 )
 
 // entry is one tool as its file says it; nil and zero mean that it is silent.
@@ -43,6 +44,7 @@ type entry struct {
 	programs                  []program
 	shadow                    Shadow
 	schema, schemaFile        *yaml.Node
+	recorded                  []string
 }
 
 // readFile reads one file and adds its tools.
@@ -123,7 +125,10 @@ func (l *loader) readTool(path string, index int, n *yaml.Node) {
 		"timeout_seconds": func(n *yaml.Node) {
 			e.timeout = r.integer(n, "timeout_seconds", 1, int(maxTimeout/time.Second))
 		},
-		"idempotency":       func(n *yaml.Node) { e.idempotency = n; e.readIdempotency(r, n) },
+		"idempotency": func(n *yaml.Node) { e.idempotency = n; e.readIdempotency(r, n) },
+		"record_arguments": func(n *yaml.Node) {
+			e.recorded = r.texts(n, "record_arguments", maxRecorded, argumentName)
+		},
 		"step_up":           func(n *yaml.Node) { e.readStepUp(r, n) },
 		"conditions":        func(n *yaml.Node) { e.readConditions(r, n, l.compiler) },
 		"shadow":            func(n *yaml.Node) { l.readShadow(r, n, e) },

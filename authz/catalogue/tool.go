@@ -25,6 +25,9 @@ type Tool struct {
 	StepUp            StepUp
 	Conditions        []*Condition // all must hold
 	Shadow            Shadow
+	// RecordArguments names arguments whose values are in the audit trail, at the
+	// top level of the call. Of all others there is only the fingerprint.
+	RecordArguments []string
 
 	schema     *schema // nil: arguments are not constrained
 	conditions []program
@@ -71,6 +74,7 @@ const (
 	maxStepUpAge       = 30 * 24 * time.Hour
 	maxConditions      = 32
 	maxScopes          = 64
+	maxRecorded        = 16
 	maxDescription     = 16 << 10
 	maxTools           = 10_000
 )

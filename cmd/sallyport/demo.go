@@ -88,6 +88,7 @@ type mesh struct {
 	dir        string
 	url        string // of Envoy's listener
 	ops        string // URL of Sallyport's operations listener
+	config     string // path of the configuration
 	issuer     *devissuer.Issuer
 	dealership *dealership.Server
 	upstream   *http.Server
@@ -131,17 +132,17 @@ func startMesh(ctx context.Context) (*mesh, error) {
 	if err != nil {
 		return m, err
 	}
-	config, err := m.writeConfig(map[string]string{
+	m.config, err = m.writeConfig(map[string]string{
 		"Dir": m.dir, "Ops": fmt.Sprintf("127.0.0.1:%d", opsPort), "Issuer": m.issuer.URL(),
 		"Authority": authority, "Upstream": upstream,
 	})
 	if err != nil {
 		return m, err
 	}
-	if err := m.startSallyport(ctx, config); err != nil {
+	if err := m.startSallyport(ctx, m.config); err != nil {
 		return m, err
 	}
-	return m, m.startEnvoy(ctx, config)
+	return m, m.startEnvoy(ctx, m.config)
 }
 
 func (m *mesh) startDealership(ctx context.Context) (address string, err error) {
@@ -270,7 +271,7 @@ Everything stays up until Ctrl-C:
   metadata         %[1]s/.well-known/oauth-protected-resource/mcp
   metrics          %[2]s/metrics
   configuration    %[3]s/sallyport.yaml, tools.yaml (edit and save: it is reloaded)
-  decisions        %[3]s/decisions.jsonl
+  audit trail      bin/sallyport audit tail --config %[3]s/sallyport.yaml (search, explain, verify, prove … likewise)
 
 A token, and a call with it:
 

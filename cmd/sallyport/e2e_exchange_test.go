@@ -8,10 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -223,11 +222,11 @@ func (a answer) refusal(t *testing.T) (_ facts, code int) {
 	return body.facts, 0
 }
 
-// decision is one line of the decision log.
+// decision is one line of the audit trail.
 type decision struct {
-	ID        string `json:"id"`
-	Type      string `json:"type"`
-	Effect    string `json:"effect"`
+	ID        string `json:"event_id"`
+	Type      string `json:"event_type"`
+	Effect    string `json:"status"`
 	Reason    string `json:"reason"`
 	Principal struct {
 		ID      string `json:"id"`
@@ -235,12 +234,12 @@ type decision struct {
 		Subject string `json:"subject"`
 	} `json:"principal"`
 	Server    string   `json:"server"`
-	Method    string   `json:"method"`
-	Tool      string   `json:"tool"`
+	Method    string   `json:"action"`
+	Tool      string   `json:"tool_name"`
 	Target    string   `json:"target"`
 	Risk      string   `json:"risk"`
 	Policies  []string `json:"policies_evaluated"`
-	RequestID string   `json:"request_id"`
+	RequestID string   `json:"correlation_id"`
 }
 
 // policies in the order of Check.
@@ -258,29 +257,36 @@ func (m *mesh) decisions(t *testing.T) []decision {
 	m.records(t, "decision", func(line []byte) {
 		var d decision
 		if err := json.Unmarshal(line, &d); err != nil {
-			t.Fatalf("decision log: %v in %s", err, line)
+			t.Fatalf("audit trail: %v in %s", err, line)
 		}
 		all = append(all, d)
 	})
 	return all
 }
 
-// records reads the decision log, as far as it is written, and shows the records
-// of one type.
+// records shows the events of one type so far, in their order, with the members of
+// their metadata beside their own.
 func (m *mesh) records(t *testing.T, kind string, show func(line []byte)) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(m.dir, "decisions.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	marker := fmt.Appendf(nil, `"type":%q`, kind)
-	for line := range bytes.Lines(text) {
-		if !bytes.HasSuffix(line, []byte("\n")) {
-			break // another request's, which is being written
+	marker := fmt.Appendf(nil, `"event_type":%q`, kind)
+	for _, line := range m.events(t) {
+		if !bytes.Contains(line, marker) {
+			continue
 		}
-		if bytes.Contains(line, marker) {
-			show(line)
+		var members, metadata map[string]json.RawMessage
+		if err := json.Unmarshal(line, &members); err != nil {
+			t.Fatalf("event: %v in %s", err, line)
 		}
+		if err := json.Unmarshal(members["metadata"], &metadata); err != nil {
+			t.Fatalf("event: %v in %s", err, line)
+		}
+		delete(members, "metadata")
+		maps.Copy(members, metadata)
+		flat, err := json.Marshal(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		show(flat)
 	}
 }
 

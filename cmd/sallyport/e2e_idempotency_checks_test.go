@@ -12,10 +12,10 @@ import (
 type outcome struct {
 	DecisionID string `json:"decision_id"`
 	Source     string `json:"source"`
-	Result     string `json:"result"`
+	Result     string `json:"status"`
 	Details    string `json:"details"`
 	Flags      string `json:"flags"`
-	Status     int    `json:"status"`
+	Status     int    `json:"http_status"`
 	BytesIn    int    `json:"bytes_in"`
 	BytesOut   int    `json:"bytes_out"`
 	Duration   int    `json:"duration_us"`
@@ -27,7 +27,7 @@ func (x *exchanges) outcomes(t *testing.T, id string) (found []outcome) {
 	x.records(t, "outcome", func(line []byte) {
 		var o outcome
 		if err := json.Unmarshal(line, &o); err != nil {
-			t.Fatalf("decision log: %v in %s", err, line)
+			t.Fatalf("audit trail: %v in %s", err, line)
 		}
 		if o.DecisionID == id {
 			found = append(found, o)

@@ -24,17 +24,18 @@ func TestReadOutcomes(t *testing.T) {
 		play    play
 		leaves  bool // the client, while the upstream works
 		status  int
+		result  string
 		details string
 		flags   string
 		bytes   int
 	}{
-		"REST":    {get, answers(http.StatusOK, body), false, 200, "via_upstream", "", len(body)},
-		"MCP":     {search, answers(http.StatusOK, body), false, 200, "via_upstream", "", len(body)},
-		"failed":  {get, answers(http.StatusInternalServerError, "no"), false, 500, "via_upstream", "", 2},
-		"too big": {get, answers(http.StatusOK, strings.Repeat(body, 100)), false, 200, "via_upstream", "", 100 * len(body)},
-		"timeout": {get, late.then(created), false, 504, "response_timeout", "UT", -1},
-		"reset":   {get, reset, false, 503, "upstream_reset_before_response_started{connection_termination}", "UC", -1},
-		"left":    {search, late.then(created), true, 0, "downstream_remote_disconnect", "DC", 0},
+		"REST":    {get, answers(http.StatusOK, body), false, 200, "succeeded", "via_upstream", "", len(body)},
+		"MCP":     {search, answers(http.StatusOK, body), false, 200, "succeeded", "via_upstream", "", len(body)},
+		"failed":  {get, answers(http.StatusInternalServerError, "no"), false, 500, "failed", "via_upstream", "", 2},
+		"too big": {get, answers(http.StatusOK, strings.Repeat(body, 100)), false, 200, "succeeded", "via_upstream", "", 100 * len(body)},
+		"timeout": {get, late.then(created), false, 504, "failed", "response_timeout", "UT", -1},
+		"reset":   {get, reset, false, 503, "failed", "upstream_reset_before_response_started{connection_termination}", "UC", -1},
+		"left":    {search, late.then(created), true, 0, "unknown", "downstream_remote_disconnect", "DC", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -55,7 +56,7 @@ func TestReadOutcomes(t *testing.T) {
 				t.Errorf("%d %.80s, %v", a.status, a.body, a.err)
 			}
 			got := x.outcome(t, id)
-			want := outcome{DecisionID: id, Source: "access_log", Details: c.details, Flags: c.flags, Status: c.status, BytesIn: len(r.body), BytesOut: c.bytes}
+			want := outcome{DecisionID: id, Source: "access_log", Result: c.result, Details: c.details, Flags: c.flags, Status: c.status, BytesIn: len(r.body), BytesOut: c.bytes}
 			if c.bytes < 0 { // Envoy's own words
 				want.BytesOut = got.BytesOut
 			}

@@ -40,9 +40,10 @@ type mesh struct {
 
 // meshOptions are what a test has different.
 type meshOptions struct {
-	scheme        string           // of what clients see; default http
-	grpc, http    string           // listeners; default: Unix sockets
-	decisionLog   string           // default: a file in the mesh's folder
+	scheme        string // of what clients see; default http
+	grpc, http    string // listeners; default: Unix sockets
+	audit         string // more lines for this section, and for database
+	database      string
 	listen, envoy string           // more lines for these sections
 	office        http.Handler     // upstream of the office; default: a dealership
 	files         func(dir string) // makes more files in the mesh's folder, before anything starts
@@ -78,7 +79,7 @@ func startMesh(t *testing.T, o meshOptions) *mesh {
 	values := map[string]string{
 		"Dir": m.dir, "Authority": m.authority, "URL": m.url, "Issuer": m.issuer.URL(), "Partner": m.partner.URL(),
 		"GRPC": or(o.grpc, "unix:"+m.dir+"/grpc.sock"), "HTTP": or(o.http, "unix:"+m.dir+"/http.sock"), "Ops": m.ops,
-		"DecisionLog": or(o.decisionLog, "decisions.jsonl"), "Listen": o.listen, "Envoy": o.envoy,
+		"Audit": o.audit, "Database": o.database, "Listen": o.listen, "Envoy": o.envoy,
 		"Dealership": m.startDealership(t, "dealership", "/mcp"), "API": m.startDealership(t, "api", "/mcp"),
 		"Office": m.startOffice(t, o.office),
 	}

@@ -61,13 +61,13 @@ func TestOperator(t *testing.T) {
 		t.Fatalf("after a 500: %s, %d effects", a.body, effects.Load())
 	}
 	id := a.header.Get("X-Sallyport-Decision-Id")
-	for line := range strings.Lines(m.read(t, "decisions.jsonl")) {
-		if strings.Contains(line, `{"id":"`+id) {
-			if err := json.Unmarshal([]byte(line), &refused); err != nil {
+	m.records(t, "decision", func(line []byte) {
+		if strings.Contains(string(line), id) {
+			if err := json.Unmarshal(line, &refused); err != nil {
 				t.Fatal(err)
 			}
 		}
-	}
+	})
 
 	says := func(ok bool, want string, arguments ...string) {
 		t.Helper()
@@ -105,22 +105,28 @@ func TestOperator(t *testing.T) {
 	eventually(t, time.Second, "alice is let in again", m.is(t, call, "allowed"))
 }
 
-// recorded checks that the decision log says who did what, and why.
+// recorded checks that the audit trail says who did what, and why.
 func (m *mesh) recorded(t *testing.T, action, why, subject string) {
 	t.Helper()
-	for line := range strings.Lines(m.read(t, "decisions.jsonl")) {
-		var r struct{ Type, Action, Operator, Why, Failed string }
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
+	found := false
+	m.records(t, "operator", func(line []byte) {
+		var r struct {
+			UserID                      string `json:"user_id"`
+			Action, Why, Status, Failed string
+		}
+		if err := json.Unmarshal(line, &r); err != nil {
 			t.Fatal(err)
 		}
-		if r.Type == "operator" && r.Action == action && r.Why == why {
-			if r.Operator == "" || r.Failed != "" || !strings.Contains(line, subject) {
+		if r.Action == action && r.Why == why {
+			found = true
+			if r.UserID == "" || r.Status != "begun" || r.Failed != "" || !strings.Contains(string(line), subject) {
 				t.Errorf("record %s", line)
 			}
-			return
 		}
+	})
+	if !found {
+		t.Errorf("%s is not in the audit trail", action)
 	}
-	t.Errorf("%s is not in the decision log", action)
 }
 
 // TestOperatorNeedsRedis: what one process keeps in memory another can't change.
@@ -135,7 +141,7 @@ func TestOperatorNeedsRedis(t *testing.T) {
 			t.Errorf("%q: ok %v: %s", arguments, ok, output)
 		}
 	}
-	if _, err := os.Stat(m.dir + "/decisions.jsonl"); err == nil {
+	if _, err := os.Stat(m.dir + "/audit"); err == nil {
 		t.Error("something was recorded")
 	}
 }

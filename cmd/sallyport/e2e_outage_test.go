@@ -1,18 +1,17 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/devissuer"
 	"github.com/sallyport/sallyport/internal/testenv"
 )
 
@@ -57,13 +56,14 @@ func TestSallyportKilled(t *testing.T) {
 	}
 }
 
-// TestSallyportEnds sends SIGTERM while a decision is being made: it can't be
-// recorded, because nobody reads the pipe that stands for the log.
+// TestSallyportEnds sends SIGTERM while a request is being decided: Redis, which it
+// asks, takes its time.
 func TestSallyportEnds(t *testing.T) {
 	t.Parallel()
-	var pipe *os.File
-	m := startMesh(t, meshOptions{later: true, decisionLog: "decisions.pipe", files: func(dir string) { pipe = makePipe(t, dir) }})
-	defer pipe.Close()
+	redis := testenv.RedisFor(t, testenv.RedisOptions{UnixSocket: true})
+	m := startMesh(t, meshOptions{later: true})
+	m.write(t, "claims.key", strings.Repeat("0123456789abcdef", 4))
+	m.write(t, "sallyport.yaml", m.read(t, "sallyport.yaml")+fmt.Sprintf("redis: {addresses: [%q], timeout: 1s}\ntransaction_safety: {key_files: [claims.key]}\n", "unix:"+redis.Address()))
 	cmd := exec.Command(m.binary, "serve", "--config", m.config())
 	process, err := testenv.StartProcess(cmd, m.log)
 	if err != nil {
@@ -74,11 +74,16 @@ func TestSallyportEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.startEnvoy(t)
-	call := rest(m.token(t, "alice", "vehicles.read"), "GET", "/vehicles/V-1001", "")
-	if a := m.send(t, call); a.status != http.StatusOK {
+	get := func(nonce string) request { // the nonce is what Redis is asked for
+		return rest(m.token(t, "alice", "vehicles.read", func(o *devissuer.TokenOptions) { o.Claims = map[string]any{"nonce": nonce} }), "GET", "/vehicles/V-1001", "")
+	}
+	if a := m.send(t, get("first")); a.status != http.StatusOK {
 		t.Fatalf("status %d before", a.status)
 	}
-	filled := fill(t, pipe)
+	call := get("second")
+	if err := redis.Pause(); err != nil {
+		t.Fatal(err)
+	}
 
 	type outcome struct {
 		answer
@@ -103,16 +108,15 @@ func TestSallyportEnds(t *testing.T) {
 		t.Errorf("a request after SIGTERM: status %d, upstream %v", late.status, reached)
 	}
 	select {
-	case a := <-running:
-		t.Fatalf("an answer without a record: %d %s, %v", a.status, a.body, a.err)
 	case <-process.Done():
 		t.Fatal("it ended before its decision was made")
 	default:
 	}
-	if _, err := io.CopyN(io.Discard, pipe, int64(filled)); err != nil {
+	if err := redis.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	if a := <-running; a.err != nil || a.status != http.StatusOK || len(m.arrivals(a.mark)) != 1 {
+	// A busy machine may have taken longer than redis.timeout; that is an answer, too.
+	if a := <-running; a.err != nil || (a.status != http.StatusOK || len(m.arrivals(a.mark)) != 1) && refusalOf(a.answer) != "authentication.store_unavailable" {
 		t.Errorf("the running request ended with %d %s, %v", a.status, a.body, a.err)
 	}
 	select {
@@ -140,46 +144,6 @@ func ready(ctx context.Context, ops string) error {
 		return errors.New(response.Status)
 	}
 	return nil
-}
-
-// fill writes to the pipe until nothing more fits in, and returns how many bytes
-// that makes with what was in it before.
-func fill(t *testing.T, pipe *os.File) (size int) {
-	t.Helper()
-	if err := pipe.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, pipe) // what was recorded until now
-	if err := pipe.SetReadDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := pipe.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		n, err := pipe.Write(bytes.Repeat([]byte{' '}, 4096))
-		size += n
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return size
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// makePipe makes the pipe decisions.pipe, with a reader that reads nothing.
-func makePipe(t *testing.T, dir string) *os.File {
-	t.Helper()
-	path := filepath.Join(dir, "decisions.pipe")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	pipe, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pipe
 }
 
 // TestIssuerAway starts while one issuer's keys can't be had.

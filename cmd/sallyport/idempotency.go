@@ -24,7 +24,7 @@ write. A claim whose outcome is unknown stays until its time is over, and every
 retry is refused until then; find out at the upstream whether the request took
 effect, and clear the claim if it didn't.
 
-KEY is the key_hash of the decision log, 64 hex digits; or with --principal the
+KEY is the key_hash of the audit trail, 64 hex digits; or with --principal the
 caller's own key.
 
 Claims must be in Redis: those in the memory of a service end with it.`,
@@ -37,7 +37,7 @@ Claims must be in Redis: those in the memory of a service end with it.`,
 type keyFlags struct{ principal string }
 
 func (f *keyFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.principal, "principal", "", "id of the caller (principal.id of the decision log), whose own key KEY is")
+	cmd.Flags().StringVar(&f.principal, "principal", "", "id of the caller (principal.id of the audit trail), whose own key KEY is")
 }
 
 func (f *keyFlags) key(text string) (key idempotency.Key, err error) {
@@ -110,7 +110,7 @@ func newIdempotencyClearCommand() *cobra.Command {
 the key is executed. Make sure at the upstream that the first one took no effect.
 
 A claim that is being executed, or was, is cleared with --force only: it would be
-executed a second time. Who cleared what and why goes to the decision log before
+executed a second time. Who cleared what and why goes to the audit trail before
 it is done.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

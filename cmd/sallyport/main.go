@@ -14,7 +14,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "sallyport:", err)
+		if text := err.Error(); text != "" {
+			fmt.Fprintln(os.Stderr, "sallyport:", text)
+		}
 		os.Exit(exitCode(err))
 	}
 }

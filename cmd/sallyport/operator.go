@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os/user"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/audit/journal"
 	"github.com/sallyport/sallyport/idempotency"
 	"github.com/sallyport/sallyport/settings"
 )
@@ -56,45 +57,51 @@ func (o *operator) claims() (*idempotency.Redis, error) {
 	return claims, nil
 }
 
-// action is one record of the decision log.
-type action struct {
-	Time     time.Time `json:"time"`
-	Type     string    `json:"type"` // operator
-	Action   string    `json:"action"`
-	Operator string    `json:"operator"` // name of the user at the operating system
-	Why      string    `json:"why"`
-	Subject  any       `json:"subject"` // what was changed, as it was
-	Failed   string    `json:"failed,omitempty"`
+// do records what the operator is about to do, and does it.
+func (o *operator) do(ctx context.Context, name, why string, subject any, act func(context.Context) error) error {
+	return recorded(ctx, o.cfg, name, why, subject, act)
 }
 
-// do records what the operator is about to do, and does it: what can't be
-// recorded isn't done. A failure is recorded after it.
-func (o *operator) do(ctx context.Context, name, why string, subject any, act func(context.Context) error) (err error) {
+// recorded records what an administrator is about to do, and does it: what can't
+// be recorded isn't done. A failure is recorded after it. subject is what is
+// changed, as it was.
+func recorded(ctx context.Context, cfg *settings.Config, name, why string, subject any, act func(context.Context) error) (err error) {
 	who, err := user.Current()
 	if err != nil {
 		return fmt.Errorf("who are you: %w", err)
 	}
-	journal, err := audit.OpenLog(o.cfg.DecisionLog.File)
+	journal, closeJournal, err := openAppender(&cfg.Audit)
 	if err != nil {
-		return err
+		return fmt.Errorf("nothing was done: %w", err)
 	}
-	defer func() { err = errors.Join(err, journal.Close()) }()
-	record := action{Type: "operator", Action: name, Operator: who.Username, Why: why, Subject: subject}
-	if err := record.append(journal); err != nil {
+	defer func() { err = errors.Join(err, closeJournal()) }()
+	record := func(status string, metadata map[string]any) error {
+		metadata["why"], metadata["subject"] = why, subject
+		entry := audit.Entry{Type: "operator", UserID: who.Username, Action: name, Status: status, Metadata: metadata}
+		line, err := entry.Line(time.Now())
+		if err != nil {
+			return err
+		}
+		return journal.Append(line, actClass)
+	}
+	if err := record("begun", map[string]any{}); err != nil {
 		return fmt.Errorf("nothing was done: %w", err)
 	}
 	if err := act(ctx); err != nil {
-		record.Failed = err.Error()
-		return errors.Join(err, record.append(journal))
+		return errors.Join(err, record("failed", map[string]any{"failed": err.Error()}))
 	}
 	return nil
 }
 
-func (a *action) append(journal *audit.Log) error {
-	a.Time = time.Now().UTC()
-	line, err := json.Marshal(a)
-	if err != nil {
-		return err
+// openAppender opens the journal, or finds the service that has it open.
+func openAppender(a *settings.Audit) (appender, func() error, error) {
+	j, err := journal.Open(journal.Config{Dir: filepath.Join(a.Dir, "journal"), MaxBytes: int64(a.JournalMaxBytes)},
+		slog.New(slog.DiscardHandler), time.Now)
+	switch {
+	case errors.Is(err, journal.ErrInUse):
+		return appendClient{path: filepath.Join(a.Dir, appendSocket)}, func() error { return nil }, nil
+	case err != nil:
+		return nil, nil, err
 	}
-	return journal.Append(append(line, '\n'))
+	return j, j.Close, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -25,7 +26,7 @@ type reloader struct {
 	read        func() (*settings.Loaded, error)
 	metrics     *reloadMetrics
 	log         *slog.Logger
-	reopen      func() error // the decision log, which may have been rotated away
+	record      func(action string, metadata map[string]any) error // in the audit trail
 
 	started *settings.Config      // what the listeners and logs were made from
 	current atomic.Pointer[state] // what the engine was last given; nil before start
@@ -51,14 +52,39 @@ func (r *reloader) reload(ctx context.Context, why string) (ok bool) {
 	if err != nil {
 		r.log.ErrorContext(ctx, "configuration not reloaded, the old one stays", "cause", why, "error", err)
 		r.metrics.failed()
+		r.recorded(ctx, "reload", map[string]any{"cause": why, "failed": clipped(err.Error())})
 		return false
 	}
 	if needsRestart(r.started, loaded.Config) {
-		r.log.WarnContext(ctx, "listen, log, decision_log or envoy changed: that needs a restart")
+		r.log.WarnContext(ctx, "listen, log or envoy changed: that needs a restart")
 	}
 	r.log.InfoContext(ctx, "configuration reloaded", "cause", why, "catalogue", r.current.Load().authz.Catalogue.Digest())
 	r.metrics.succeeded()
+	r.recorded(ctx, "reload", map[string]any{"cause": why, "catalogue": r.current.Load().authz.Catalogue.Digest(), "files": r.filesDigest()})
 	return true
+}
+
+// recorded records what became of a reload. That it can't be recorded undoes
+// nothing: then no request is decided either.
+func (r *reloader) recorded(ctx context.Context, action string, metadata map[string]any) {
+	if err := r.record(action, metadata); err != nil {
+		r.log.ErrorContext(ctx, "reload not recorded", "error", err)
+	}
+}
+
+// filesDigest is the SHA-256 over the configuration in use and the files that it
+// names.
+func (r *reloader) filesDigest() string {
+	digest := r.current.Load().digest
+	return hex.EncodeToString(digest[:])
+}
+
+// clipped bounds the text of an error for the record.
+func clipped(text string) string {
+	if len(text) > 1024 {
+		return text[:1024] + "…"
+	}
+	return text
 }
 
 // apply compiles everything before it changes anything.
@@ -108,6 +134,8 @@ func fixedAtStart(started, fresh *settings.Config) error {
 		{"transaction_safety.idempotency_store_type", old.Store(&started.Redis) == now.Store(&fresh.Redis)},
 		{"transaction_safety.replicas", old.Replicas == now.Replicas},
 		{"transaction_safety.max_response_bytes", old.MaxResponseBytes == now.MaxResponseBytes},
+		{"audit", reflect.DeepEqual(started.Audit, fresh.Audit)},
+		{"database", started.Database == fresh.Database},
 		{"transaction_safety.key_files", now.Store(&fresh.Redis) == "memory" || sealed(&old) == sealed(&now)},
 	} {
 		if !part.same {
@@ -119,8 +147,7 @@ func fixedAtStart(started, fresh *settings.Config) error {
 
 // needsRestart reports whether a part changed that is only read at the start.
 func needsRestart(old, fresh *settings.Config) bool {
-	return old.Listen != fresh.Listen || old.Log != fresh.Log ||
-		old.DecisionLog != fresh.DecisionLog || old.Envoy != fresh.Envoy
+	return old.Listen != fresh.Listen || old.Log != fresh.Log || old.Envoy != fresh.Envoy
 }
 
 // reloadMetrics say whether the configuration in use is the one on disk.

@@ -49,6 +49,7 @@ Start with:
 		newCatalogueCommand(),
 		newIdempotencyCommand(),
 		newTokenCommand(),
+		newAuditCommand(),
 		newDemoCommand(),
 		newExampleCommand(),
 	)
@@ -121,6 +122,10 @@ const (
 )
 
 func exitCode(err error) int {
+	var exit exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
 	var problems settings.Problems
 	var mistake invalidError
 	if errors.As(err, &problems) || errors.As(err, &mistake) {

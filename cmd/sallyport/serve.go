@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport/sallyport/api"
-	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/envoy/accesslog"
@@ -32,11 +29,11 @@ log over gRPC, serves the OAuth metadata of the protected servers over HTTP, and
 metrics, health and profiles on a listener of their own.
 
 The configuration, the catalogue and the files that they name are loaded again
-when they change and on SIGHUP, which also reopens the decision log; a mistake in
-them keeps the old state, and says so in the log and in sallyport_reload_failed.
-Changes of redis and of where claims are kept are such a mistake; those of listen,
-log, decision_log and envoy wait for a restart. SIGTERM and SIGINT let running
-requests finish, up to listen.shutdown_grace.`,
+when they change and on SIGHUP; a mistake in them keeps the old state, and says so
+in the log and in sallyport_reload_failed. Changes of redis, of where claims are
+kept, of audit and database are such a mistake; those of listen, log and envoy wait
+for a restart. SIGTERM and SIGINT let running requests finish, up to
+listen.shutdown_grace.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := loadSettings(cmd)
@@ -51,19 +48,17 @@ requests finish, up to listen.shutdown_grace.`,
 // serve runs until ctx ends. reload reads the configuration again.
 func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*settings.Loaded, error)) (err error) {
 	tuneGC()
-	// A reader of the decision log that ends is an error of a write, which refuses
-	// requests, and not the end of the service.
-	signal.Ignore(syscall.SIGPIPE)
 	cfg := loaded.Config
 	log := newLogger(cfg.Log)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	journal, err := audit.OpenLog(cfg.DecisionLog.File)
+	trail, err := openTrail(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, journal.Close()) }()
+	defer func() { err = errors.Join(err, trail.close()) }()
+	registry.MustRegister(newTrailMetrics(trail))
 	stores, err := openStores(cfg, registry, log)
 	if err != nil {
 		return err
@@ -72,7 +67,7 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	if err := stores.check(ctx); err != nil {
 		return invalid(err)
 	}
-	engine := authz.New(stores.limiter, stores.sessions, journal, time.Now)
+	engine := authz.New(stores.limiter, stores.sessions, trail.journal, trail.strangers, time.Now)
 
 	// Listeners first: a port that is taken must fail before anything runs.
 	listeners, err := openListeners(cfg.Listen)
@@ -91,12 +86,23 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 		revocations: identity.NewRevocationList(time.Now),
 		read:        reload,
 		metrics:     newReloadMetrics(registry),
-		reopen:      journal.Reopen,
+		record:      trail.record,
 		log:         log,
 	}
 	stores.run(ctx, reloader.revocations, group, log)
-	if err := reloader.start(ctx, loaded); err != nil {
+	// The trail goes on until the last request is answered.
+	trailCtx, endTrail := context.WithCancel(context.WithoutCancel(ctx))
+	defer endTrail()
+	trail.run(trailCtx, group)
+	err = reloader.start(ctx, loaded)
+	if err == nil {
+		err = trail.record("start", map[string]any{
+			"version": versionText(), "catalogue": reloader.current.Load().authz.Catalogue.Digest(), "files": reloader.filesDigest(),
+		})
+	}
+	if err != nil {
 		cancel()
+		endTrail()
 		return errors.Join(err, group.Wait())
 	}
 	registry.MustRegister(newKeyMetrics(reloader.keys))
@@ -106,15 +112,15 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	exchanges := extproc.NewServer(extproc.Config{
 		MaxKept:      cfg.TransactionSafety.MaxResponseBytes,
 		StoreTimeout: 2 * cfg.Redis.Timeout, // claims ask twice, and may have to be released
-	}, stores.claims, stores.slots, stores.sessions, journal, extproc.NewMetrics(registry), log, time.Now)
+	}, stores.claims, stores.slots, stores.sessions, trail.journal, extproc.NewMetrics(registry), log, time.Now)
 	defer exchanges.Close()
 	extauthz.NewServer(engine, pending, extauthz.NewMetrics(registry), log).Register(grpcServer)
 	exchanges.Register(grpcServer)
-	outcomes := accesslog.NewServer(journal, pending, log, time.Now)
+	outcomes := accesslog.NewServer(trail.journal, pending, log, time.Now)
 	outcomes.Register(grpcServer)
 	resources := func() []api.Resource { return reloader.current.Load().resources }
 	httpServer := newHTTPServer(api.New(resources), log)
-	opsServer := newHTTPServer(newOps(registry, func() bool { return ctx.Err() == nil && journal.Healthy() && stores.healthy() }), log)
+	opsServer := newHTTPServer(newOps(registry, func() bool { return ctx.Err() == nil && trail.journal.Healthy() && stores.healthy() }), log)
 
 	group.Go(func() error { return reloader.watch(ctx) })
 	group.Go(func() error { return reloader.watchRevocations(ctx) })
@@ -123,8 +129,10 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	group.Go(func() error { return ignoreClosed(opsServer.Serve(listeners.ops)) })
 	group.Go(func() error {
 		<-ctx.Done()
+		defer endTrail()
 		healthServer.Shutdown()
-		return shutdown(cfg.Listen.ShutdownGrace, outcomes, grpcServer, httpServer, opsServer)
+		err := shutdown(cfg.Listen.ShutdownGrace, outcomes, grpcServer, httpServer, opsServer)
+		return errors.Join(err, trail.record("stop", nil))
 	})
 	log.InfoContext(ctx, "serving", "version", versionText(),
 		"grpc", listeners.grpc.Addr().String(), "http", listeners.http.Addr().String(), "ops", listeners.ops.Addr().String())
@@ -133,8 +141,12 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	return err
 }
 
+// lastWords is how long the service may take to end after the grace period, most of
+// it for what is on its way to the archive.
+const lastWords = 6 * time.Second
+
 // waitFor waits for the group's end. Once ctx has ended it doesn't for longer than
-// the grace period and a bit: what hangs then ends with the process.
+// the grace period and lastWords: what hangs then ends with the process.
 func waitFor(ctx context.Context, group *errgroup.Group, grace time.Duration) error {
 	ended := make(chan error, 1)
 	go func() { ended <- group.Wait() }()
@@ -146,7 +158,7 @@ func waitFor(ctx context.Context, group *errgroup.Group, grace time.Duration) er
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(grace + 2*time.Second):
-		return fmt.Errorf("something still ran %v after the end", grace+2*time.Second)
+	case <-time.After(grace + lastWords):
+		return fmt.Errorf("something still ran %v after the end", grace+lastWords)
 	}
 }

@@ -34,7 +34,7 @@ func newTokenRevokeCommand() *cobra.Command {
 from now on and at all replicas within a second. Name exactly one of them. The
 same again replaces what was said before; --lift takes it back.
 
-Who revoked what and why goes to the decision log before it is done. Without
+Who revoked what and why goes to the audit trail before it is done. Without
 Redis write the file that authentication.revocations_file names instead.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {

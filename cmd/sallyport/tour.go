@@ -22,6 +22,8 @@ import (
 type tour struct {
 	*mesh
 	out io.Writer
+
+	explanation, finding string // of the refused refund, and of the changed byte
 }
 
 func newTour(m *mesh, out io.Writer) *tour { return &tour{mesh: m, out: out} }
@@ -35,7 +37,7 @@ type step struct {
 }
 
 func (t *tour) steps() []step {
-	return slices.Concat(t.readers(), t.writers(), t.privileged(), []step{
+	return slices.Concat(t.readers(), t.writers(), t.privileged(), t.trail(), []step{
 		{"what took effect", "4 bookings, 1 cancelled, 1 refund", func(context.Context) (string, error) {
 			effects := t.dealership.Effects()
 			return fmt.Sprintf("%d bookings, %d cancelled, %d refund", effects["book_service"], effects["cancel_service"], effects["refund_payment"]), nil
@@ -141,6 +143,7 @@ func (t *tour) run(ctx context.Context) (differ int, err error) {
 		}
 		fmt.Fprintf(t.out, "%-46s %-40s %-40s%s\n", s.name, s.want, seen, verdict)
 	}
+	t.epilogue()
 	return differ, nil
 }
 

@@ -17,8 +17,8 @@ import (
 
 const (
 	// settleTime lets a writer finish before the files are read, but not for longer
-	// than longestBurst: in a folder where something is written all the time, such
-	// as the decision log, it never gets quiet.
+	// than longestBurst: in a folder where something is written all the time, it
+	// never gets quiet.
 	settleTime   = 100 * time.Millisecond
 	longestBurst = 400 * time.Millisecond
 	// maxWatchedFile bounds what is read of one file to see whether it changed.
@@ -76,9 +76,6 @@ func (r *reloader) watch(ctx context.Context) error {
 			seen = now
 			retry.reset(r.reload(ctx, "file changed"))
 		case <-hangup:
-			if err := r.reopen(); err != nil {
-				r.log.ErrorContext(ctx, "decision log not reopened, the old one stays", "error", err)
-			}
 			seen = digestFiles(files)
 			retry.reset(r.reload(ctx, "SIGHUP"))
 		}

@@ -21,7 +21,7 @@ import (
 
 // Journal takes records of outcomes, whole lines; see authz.Journal.
 type Journal interface {
-	Append(records []byte) error
+	Append(records []byte, class audit.Class) error
 }
 
 // Server is the access log service.
@@ -90,7 +90,7 @@ func (s *Server) record(stream grpc.ServerStream) error {
 		if len(records) == 0 {
 			continue
 		}
-		if err := s.journal.Append(records); err != nil {
+		if err := s.journal.Append(records, audit.Reserve); err != nil {
 			s.log.ErrorContext(stream.Context(), "outcomes not recorded", "error", err)
 		}
 	}

@@ -35,7 +35,7 @@ const noonID = "019ca945-0a00-7000-8000-000000000001" // of noon
 
 type chanJournal chan []byte
 
-func (j chanJournal) Append(record []byte) error {
+func (j chanJournal) Append(record []byte, _ audit.Class) error {
 	j <- append([]byte(nil), record...)
 	if len(record) > 4096 {
 		return errors.New("too large")
@@ -96,9 +96,13 @@ func TestOutcomesAreRecorded(t *testing.T) {
 	if err := json.Unmarshal(<-journal, &got); err != nil {
 		t.Fatal(err)
 	}
+	delete(got, "event_id")
 	want := map[string]any{
-		"type": "outcome", "decision_id": noonID, "time": "2026-03-01T12:00:00.000000Z", "source": "access_log",
-		"status": 200.0, "details": "via_upstream", "flags": "UF,DC", "bytes_in": 150.0, "bytes_out": 300.0, "duration_us": 12000.0,
+		"timestamp": "2026-03-01T12:00:00.000000Z", "event_type": "outcome", "status": "succeeded",
+		"metadata": map[string]any{
+			"decision_id": noonID, "source": "access_log", "http_status": 200.0, "details": "via_upstream", "flags": "UF,DC",
+			"bytes_in": 150.0, "bytes_out": 300.0, "duration_us": 12000.0,
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

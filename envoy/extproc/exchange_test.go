@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/envoy/extproc"
 	"github.com/sallyport/sallyport/envoy/wire"
@@ -148,7 +149,7 @@ type memoryJournal struct {
 	records []string
 }
 
-func (j *memoryJournal) Append(record []byte) error {
+func (j *memoryJournal) Append(record []byte, _ audit.Class) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.records = append(j.records, string(record))
@@ -164,15 +165,17 @@ func (w *world) awaitOutcome(t *testing.T, decision string) string {
 		w.journal.mu.Lock()
 		for _, record := range w.journal.records {
 			var outcome struct {
-				DecisionID string `json:"decision_id"`
-				Result     string
+				Status   string
+				Metadata struct {
+					DecisionID string `json:"decision_id"`
+				}
 			}
 			if err := json.Unmarshal([]byte(record), &outcome); err != nil {
 				t.Fatalf("record is not JSON: %v", err)
 			}
-			if outcome.DecisionID == decision {
+			if outcome.Metadata.DecisionID == decision {
 				w.journal.mu.Unlock()
-				return outcome.Result
+				return outcome.Status
 			}
 		}
 		w.journal.mu.Unlock()

@@ -42,11 +42,11 @@ func (x *exchange) record() {
 	outcome := audit.Outcome{
 		DecisionID: x.decisionID(), Time: now, Source: "ext_proc", Result: x.result,
 		Status: x.response.status, Details: x.response.details,
-		BytesOut: int64(x.response.size), Took: now.Sub(x.started),
+		BytesOut: int64(x.response.size), Took: now.Sub(x.started), Digest: x.response.bodyDigest(),
 	}
 	x.server.metrics.exchanges.WithLabelValues(x.result).Inc()
 	x.server.metrics.seconds.Observe(outcome.Took.Seconds())
-	if err := x.server.journal.Append(outcome.Append(make([]byte, 0, 320))); err != nil {
+	if err := x.server.journal.Append(outcome.Append(make([]byte, 0, 512)), audit.Reserve); err != nil {
 		// The decision is recorded; that its outcome is missing will be seen.
 		x.server.log.ErrorContext(x.ctx, "outcome not recorded", "error", err, "decision_id", x.decisionID())
 	}

@@ -1,6 +1,9 @@
 package extproc
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
 	"strconv"
 	"strings"
 
@@ -19,8 +22,9 @@ type observed struct {
 	flags    string // Envoy's RESPONSE_FLAGS, in their short form
 	details  string // Envoy's RESPONSE_CODE_DETAILS: "via_upstream", or why there is no answer of the upstream's
 	headers  []idempotency.Header
-	size     int  // bytes of the body so far
-	complete bool // the end was seen
+	size     int       // bytes of the body so far
+	complete bool      // the end was seen
+	digest   hash.Hash // SHA-256 of the body so far; nil before it
 
 	body   *heldBody    // a body that is held back until it is stored; nil for events
 	events *eventReader // events that pass as they come; nil for others
@@ -35,6 +39,15 @@ func (r *observed) seen() idempotency.Body {
 		return idempotency.TooLarge
 	}
 	return idempotency.Whole
+}
+
+// bodyDigest is the SHA-256 of the body as the upstream sent it, in hexadecimal;
+// empty if not all of it was seen.
+func (r *observed) bodyDigest() string {
+	if r.digest == nil || !r.complete {
+		return ""
+	}
+	return hex.EncodeToString(r.digest.Sum(nil))
 }
 
 // message is the JSON-RPC message that answers the request; nil if none came.
@@ -128,6 +141,10 @@ func isEventStream(contentType string) bool {
 func (x *exchange) responseBody(chunk []byte, last bool) *extprocv3.ProcessingResponse {
 	r := &x.response
 	r.size += len(chunk)
+	if r.digest == nil {
+		r.digest = sha256.New()
+	}
+	_, _ = r.digest.Write(chunk) // a hash takes everything
 	r.complete = last
 	answer := continueResponseBody()
 	if r.events != nil {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/envoy/wire"
 	"github.com/sallyport/sallyport/idempotency"
@@ -35,7 +36,7 @@ type Config struct {
 
 // Journal takes the record of an outcome; see authz.Journal.
 type Journal interface {
-	Append(record []byte) error
+	Append(record []byte, class audit.Class) error
 }
 
 // Sessions remembers who opened an MCP session.

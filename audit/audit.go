@@ -1,4 +1,5 @@
-package authz
+// Package audit defines what is recorded: events, and how surely each is kept.
+package audit
 
 import (
 	"crypto/rand"
@@ -7,9 +8,24 @@ import (
 	"time"
 )
 
-// newID returns a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then
+// Class says what an event is owed. Its zero value is that of an allowed read:
+// written to the journal before the answer leaves, archived in a batch.
+type Class uint8
+
+// What a class can ask for.
+const (
+	// Synced events have reached the disk (fdatasync) when Append returns.
+	Synced Class = 1 << iota
+	// Single events get an object of their own in the archive's hybrid layout.
+	Single
+	// Reserve events may use the last part of a journal that is nearly full:
+	// denials, outcomes, and what keeps the log provable.
+	Reserve
+)
+
+// NewID returns a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then
 // random bits, so that ids sort by time and never meet.
-func newID(now time.Time) string {
+func NewID(now time.Time) string {
 	var id [16]byte
 	rand.Read(id[6:]) // never fails: crypto/rand crashes the program instead
 	ms := uint64(now.UnixMilli())

@@ -1,0 +1,99 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/sallyport/sallyport/audit/ledger"
+)
+
+// bounds are the ends of the index's logs.
+type bounds struct {
+	mu    sync.Mutex // guards known
+	known map[string]span
+}
+
+func (r *run) indexBounds(ctx context.Context, log string) (span, error) {
+	r.bounds.mu.Lock()
+	defer r.bounds.mu.Unlock()
+	if s, ok := r.bounds.known[log]; ok {
+		return s, nil
+	}
+	first, next, err := r.opts.Index.Bounds(ctx, log)
+	if err != nil {
+		return span{}, fmt.Errorf("index: %w", err)
+	}
+	if r.bounds.known == nil {
+		r.bounds.known = make(map[string]span)
+	}
+	r.bounds.known[log] = span{first, next}
+	return span{first, next}, nil
+}
+
+// compareRows compares the index with the leaves under a seal.
+func (r *run) compareRows(ctx context.Context, l *link, leaves [][]byte, hashes []ledger.Hash) (findings []Finding, err error) {
+	there, err := r.indexBounds(ctx, l.log())
+	if err != nil {
+		return nil, err
+	}
+	report := func(from, to uint64, what string, args ...any) {
+		findings = append(findings, finding(Tampered, CheckIndex, l.log(), l.place(int(from-l.seal.First)), from, to, //nolint:gosec // within the seal
+			"the index "+what, args...))
+	}
+	next := l.seal.First
+	missing := func(to uint64) {
+		if from, to := max(next, there.from), min(to, there.to); from < to {
+			report(from, to-1, "has no row of it")
+		}
+	}
+	for row, err := range r.opts.Index.Rows(ctx, l.log(), l.seal.First, l.size) {
+		switch {
+		case err != nil:
+			return findings, fmt.Errorf("index: %w", err)
+		case row.Seq < next:
+			report(row.Seq, row.Seq, "has a second row of it")
+			continue
+		}
+		missing(row.Seq)
+		next = row.Seq + 1
+		offset := row.Seq - l.seal.First
+		if leaves[offset] == nil {
+			continue
+		}
+		if row.LeafHash != hashes[offset] {
+			report(row.Seq, row.Seq, "says that it is another event")
+		} else if row.Differs != nil {
+			if what := row.Differs(leaves[offset], l.place(int(offset))); what != "" { //nolint:gosec // within the seal
+				report(row.Seq, row.Seq, "says something else about it: %s", what)
+			}
+		}
+	}
+	missing(l.size)
+	return findings, nil
+}
+
+// compareEnd compares where the index ends with where the archive does.
+func (c *chain) compareEnd(ctx context.Context) error {
+	r := c.run
+	if r.opts.Index == nil || !r.period.to.IsZero() || c.origin == "" {
+		return nil
+	}
+	there, err := r.indexBounds(ctx, c.origin)
+	if err != nil {
+		return err
+	}
+	if there.to < c.end {
+		r.report.add(finding(Incomplete, CheckIndex, c.origin, "", there.to, c.end-1, "the index doesn't have them yet"))
+	}
+	for row, err := range r.opts.Index.Rows(ctx, c.origin, c.end, math.MaxInt64) {
+		if err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+		r.report.add(finding(Incomplete, CheckIndex, c.origin, "", row.Seq, max(row.Seq, there.to-min(there.to, 1)),
+			"the index has them, and the archive not yet: its seals end at %d", c.end))
+		break
+	}
+	return nil
+}

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/audit/archive"
+	"github.com/sallyport/sallyport/audit/index"
+	"github.com/sallyport/sallyport/audit/ledger"
+	"github.com/sallyport/sallyport/audit/pipeline"
+	"github.com/sallyport/sallyport/audit/subjects"
+	"github.com/sallyport/sallyport/internal/database"
+)
+
+func newAuditRebuildCommand() *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "rebuild [ORIGIN…]",
+		Short: "Build the database's index anew from the archive",
+		Long: `Rebuild takes the rows of the named logs, or of all logs of the archive, out of the
+database and adds them anew from the archive. Requests are decided and recorded as
+ever meanwhile; searches find what has been added so far. It may be repeated.`,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			var flags archiveFlags
+			store, _, cfg, err := flags.open(cmd)
+			if err != nil {
+				return err
+			}
+			x, closeIndex, err := openIndex(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, closeIndex()) }()
+			return eachLog(cmd.Context(), store, args, func(origin string, seals []archive.Version) error {
+				if dryRun {
+					fmt.Fprintf(cmd.OutOrStdout(), "Would be rebuilt: %s, %d batches\n", origin, len(seals))
+					return nil
+				}
+				return rebuild(cmd, store, x, origin, seals)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be rebuilt")
+	return cmd
+}
+
+// eachLog shows the logs of an archive with their seals; some, if origins are named.
+func eachLog(ctx context.Context, store archive.Store, origins []string, show func(origin string, seals []archive.Version) error) error {
+	writers, err := store.Folders(ctx, ledger.SealPrefix)
+	if err != nil {
+		return err
+	}
+	wanted := make(map[string]bool)
+	for _, origin := range origins {
+		wanted[origin] = true
+	}
+	for _, writer := range writers {
+		var seals []archive.Version
+		for v, err := range store.Versions(ctx, ledger.SealPrefix+writer+"/", "") {
+			if err != nil {
+				return err
+			}
+			if !v.DeleteMarker {
+				seals = append(seals, v)
+			}
+		}
+		if len(seals) == 0 {
+			continue
+		}
+		first, err := readSeal(ctx, store, seals[0])
+		if err != nil {
+			return err
+		}
+		if len(origins) > 0 && !wanted[first.Origin] {
+			continue
+		}
+		delete(wanted, first.Origin)
+		if err := show(first.Origin, seals); err != nil {
+			return fmt.Errorf("%s: %w", first.Origin, err)
+		}
+	}
+	for origin := range wanted {
+		return fmt.Errorf("the archive has no log %s", origin)
+	}
+	return nil
+}
+
+func readSeal(ctx context.Context, store archive.Store, v archive.Version) (*ledger.Seal, error) {
+	signed, err := store.Get(ctx, v.Key, v.ID)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := ledger.ReadSeal(signed)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", v.Key, err)
+	}
+	return seal, nil
+}
+
+func rebuild(cmd *cobra.Command, store archive.Store, x *index.Index, origin string, seals []archive.Version) error {
+	ctx := cmd.Context()
+	codec, err := ledger.NewCodec()
+	if err != nil {
+		return err
+	}
+	defer codec.Close()
+	if err := x.Reset(ctx, origin); err != nil {
+		return err
+	}
+	events := 0
+	for _, v := range seals {
+		seal, err := readSeal(ctx, store, v)
+		if err != nil {
+			return err
+		}
+		leaves, err := archive.Leaves(ctx, store, codec, seal)
+		if err != nil {
+			return err
+		}
+		rows, err := indexRows(seal, leaves)
+		if err != nil {
+			return err
+		}
+		if err := x.Add(ctx, rows); err != nil {
+			return err
+		}
+		events += len(rows)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Rebuilt: %s, %d events\n", origin, events)
+	return nil
+}
+
+func newAuditStatusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how far each log is archived and indexed, and what is missing",
+		Long: `Status compares the archive's logs with the database's index. Events that are still
+in a replica's journal are not seen; the metric sallyport_audit_events shows those.
+It ends with exit code 1 if the index has gaps.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			var flags archiveFlags
+			store, _, cfg, err := flags.open(cmd)
+			if err != nil {
+				return err
+			}
+			x, closeIndex, err := openIndex(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, closeIndex()) }()
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "%-48s %12s %12s  %s\n", "LOG", "ARCHIVED", "INDEXED", "MISSING IN THE INDEX")
+			missing := 0
+			err = eachLog(cmd.Context(), store, nil, func(origin string, seals []archive.Version) error {
+				_, archived, err := ledger.ParseSealKey(seals[len(seals)-1].Key)
+				if err != nil {
+					return err
+				}
+				indexed, err := x.Size(cmd.Context(), origin)
+				if err != nil {
+					return err
+				}
+				gaps, err := x.Gaps(cmd.Context(), origin)
+				if err != nil {
+					return err
+				}
+				missing += len(gaps)
+				fmt.Fprintf(out, "%-48s %12d %12d  %s\n", origin, archived, indexed, gapsText(gaps))
+				return nil
+			})
+			if err == nil && missing > 0 {
+				err = errors.New("the index has gaps: `sallyport audit rebuild` fills them from the archive")
+			}
+			return err
+		},
+	}
+}
+
+func gapsText(gaps []index.Range) string {
+	if len(gaps) == 0 {
+		return "-"
+	}
+	text := fmt.Sprintf("%d to %d", gaps[0].From, gaps[0].To-1)
+	if len(gaps) > 1 {
+		text += fmt.Sprintf(" and %d more", len(gaps)-1)
+	}
+	return text
+}
+
+// openSubjectsOf opens the subjects of the configuration.
+func openSubjectsOf(cmd *cobra.Command) (*subjects.Subjects, func() error, error) {
+	loaded, err := loadSettings(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg := loaded.Config
+	if !cfg.Audit.PseudonymiseUsers {
+		return nil, nil, errors.New("audit.pseudonymise_users is off: users are recorded as they are, so there is no key that could be erased")
+	}
+	db, err := database.Open(cmd.Context(), databaseConfig(cfg))
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := openSubjects(cmd.Context(), db, &cfg.Audit)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return s, db.Close, nil
+}
+
+func newAuditEraseCommand() *cobra.Command {
+	var who subjects.Subject
+	var why string
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "erase --issuer URL --subject SUBJECT --why TEXT",
+		Short: "Forget who a pseudonym is, for good",
+		Long: `Erase destroys the key that what tells who the user is was encrypted with, in every
+event that was ever recorded of them, and the pseudonym that joins them. The events
+stay, unchanged, and still verify. This can't be undone; backups of the database
+must expire for it to be true of them, too.
+
+It takes effect in every replica within a minute. Before it is done it is recorded
+under the pseudonym alone, which is the proof: show finds that event, and shows
+those of the user as erased.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			loaded, err := loadSettings(cmd)
+			if err != nil {
+				return err
+			}
+			s, closeAll, err := openSubjectsOf(cmd)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, closeAll()) }()
+			pseudonym, err := s.Find(cmd.Context(), who)
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				fmt.Fprintln(cmd.OutOrStdout(), "Would be erased: the user recorded as", pseudonym)
+				return nil
+			}
+			err = recorded(cmd.Context(), loaded.Config, "subject.erase", why, pseudonym, func(ctx context.Context) error {
+				_, err := s.Erase(ctx, who)
+				return err
+			})
+			if err == nil {
+				fmt.Fprintln(cmd.OutOrStdout(), "Erased: the user recorded as", pseudonym)
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&who.Issuer, "issuer", "", "the issuer's URL, as in tokens (required)")
+	flags.StringVar(&who.Subject, "subject", "", "the subject, as in tokens (required)")
+	flags.StringVar(&why, "why", "", "the reason, for the record, without naming the user (required)")
+	flags.BoolVar(&dryRun, "dry-run", false, "only say under which pseudonym the user was recorded")
+	for _, name := range []string{"issuer", "subject", "why"} {
+		_ = cmd.MarkFlagRequired(name) // the flags are defined above
+	}
+	return cmd
+}
+
+// revealEvent shows who the user of an event is, after it has recorded who looked.
+func revealEvent(cmd *cobra.Command, row index.Row, why string) (err error) {
+	loaded, err := loadSettings(cmd)
+	if err != nil {
+		return err
+	}
+	s, closeAll, err := openSubjectsOf(cmd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+	event, err := audit.Parse(row.Payload)
+	if err != nil {
+		return err
+	}
+	if event.Metadata.Personal == "" {
+		return errors.New("the event hides no user")
+	}
+	sealed, err := base64.StdEncoding.DecodeString(event.Metadata.Personal)
+	if err != nil {
+		return err
+	}
+	return recorded(cmd.Context(), loaded.Config, "subject.reveal", why, map[string]any{"event": event.EventID, "user": event.UserID}, func(ctx context.Context) error {
+		text, err := s.Reveal(ctx, event.UserID, sealed, pipeline.Bound(event.Log, event.Seq))
+		if errors.Is(err, subjects.ErrErased) {
+			fmt.Fprintln(cmd.OutOrStdout(), "Erased: who", event.UserID, "was can't be found out any more.")
+			return nil
+		}
+		if err == nil {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", text)
+		}
+		return err
+	})
+}
