@@ -11,7 +11,7 @@ BUF      := github.com/bufbuild/buf/cmd/buf@v1.75.0
 
 .PHONY: help
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/sallyport
@@ -22,6 +22,8 @@ tools: ## install what demo and test need into .tools
 	tools/install-envoy
 	tools/install-node
 	tools/install-redis
+	tools/install-postgres
+	tools/install-s3server
 
 .PHONY: demo
 demo: build ## run the whole path on loopback: a tour, then URLs to try
@@ -37,6 +39,10 @@ test: tools ## run all tests, with the race detector
 .PHONY: chaos
 chaos: tools ## count effects while everything fails, for CHAOS (default 10m)
 	$(GO) test ./cmd/sallyport -run '^TestChaos$$' -count 1 -timeout 0 -v -chaos $${CHAOS:-10m} -chaos-seed $${SEED:-0}
+
+.PHONY: test-terraform
+test-terraform: ## test the Terraform modules, without a cloud account
+	tools/test-terraform
 
 .PHONY: bench
 bench: ## measure Check and exchanges beside servers that only say yes

@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// MaxEvent is how many bytes an event may have that Parse reads, well over what
-// is recorded.
-const MaxEvent = 64 << 10
+// MaxEvent is how many bytes an event may have that Parse reads: the longest line
+// that a journal takes, 64 KiB, and room for its place in the log.
+const MaxEvent = 66 << 10
 
 // Event is an event as it is read. The public schema, protos/sallyport/audit/v1,
 // describes all members; those that have no field here, such as what a log says

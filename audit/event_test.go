@@ -169,7 +169,7 @@ func TestParseRefuses(t *testing.T) {
 		"an array":               {"[]", "cannot unmarshal"},
 		"a second event":         {head + `}` + head + `}`, "after top-level value"},
 		"two newlines":           {head + "}\n\n{}", "after top-level value"},
-		"too long":               {head + `,"x":"` + strings.Repeat("x", audit.MaxEvent) + `"}`, "more than 65536 bytes"},
+		"too long":               {head + `,"x":"` + strings.Repeat("x", audit.MaxEvent) + `"}`, "more than 67584 bytes"},
 		"not UTF-8":              {head + ",\"x\":\"\xff\"}", "not UTF-8"},
 		"no id":                  {`{"timestamp":"2026-03-20T09:30:00Z","event_type":"decision"}`, "lacks event_id"},
 		"no time":                {`{"event_id":"1","event_type":"decision"}`, "lacks event_id"},
@@ -189,7 +189,7 @@ func TestParseRefuses(t *testing.T) {
 		"a negative number":      {head + `,"log":"a","seq":-1}`, "cannot unmarshal"},
 		"a user that is none":    {head + `,"user_id":7}`, "cannot unmarshal"},
 		"policies that are none": {head + `,"metadata":{"policies_evaluated":"all"}}`, "cannot unmarshal"},
-		"nested without end":     {head + `,"x":` + strings.Repeat("[", 60000) + strings.Repeat("]", 4000) + `}`, "exceeded max depth"},
+		"nested without end":     {head + `,"x":` + strings.Repeat("[", 60000) + `}`, "exceeded max depth"},
 	} {
 		if _, err := audit.Parse([]byte(c.line)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)

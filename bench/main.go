@@ -1,7 +1,7 @@
 // Command bench measures what Sallyport costs. First the CPU per call of Check
 // beside that of a gRPC server that only says yes; then, through Envoy, how many
 // reads and writes get through beside a plain proxy and servers that only say
-// yes. All are processes of their own, in one run and by turns, because machines
+// yes. Between the two, what a record costs, and how fast the audit trail is. All are processes of their own, in one run and by turns, because machines
 // are shared and noisy: only the ratios of a run count.
 package main
 
@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string) error {
 	exchangeRounds := flags.Int("exchange-rounds", 30, "measured rounds through Envoy")
 	length := flags.Duration("exchange-length", 500*time.Millisecond, "length of such a round of each variant")
 	connections := flags.Int("connections", 32, "connections to Envoy, each with one call at a time")
-	part := flags.String("part", "all", "check, exchange or all")
+	part := flags.String("part", "all", "check, audit, exchange or all")
 	only := flags.String("only", "", "with -part exchange: measure this variant alone, and write no results")
 	profile := flags.String("profile", "", "with one part: file for a CPU profile of Sallyport while it is measured")
 	yes := flags.String("yes", "", "only serve yes on this Unix socket (the bench starts itself with it)")
@@ -56,10 +56,13 @@ func run(ctx context.Context, args []string) error {
 		return serveUpstream(ctx, *upstream)
 	}
 	var errs []error
-	if *part != "exchange" {
+	if *part == "check" || *part == "all" {
 		errs = append(errs, benchCheck(ctx, *out, *rounds, *calls, *profile))
 	}
-	if *part != "check" {
+	if *part == "audit" || *part == "all" {
+		errs = append(errs, benchAudit(ctx, *out))
+	}
+	if *part == "exchange" || *part == "all" {
 		errs = append(errs, benchExchange(ctx, *out, exchangeOptions{
 			rounds: *exchangeRounds, length: *length, connections: *connections, only: *only, profile: *profile,
 		}))

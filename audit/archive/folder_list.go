@@ -49,8 +49,7 @@ func (l *listing) folder(ctx context.Context, name string) error {
 		key := name + keyPart(entry)
 		switch {
 		case name == "" && strings.HasPrefix(key, temporary):
-		case !strings.HasPrefix(key, l.prefix) && !(entry.IsDir() && strings.HasPrefix(l.prefix, key)):
-		case key <= l.after && !(entry.IsDir() && strings.HasPrefix(l.after, key)):
+		case !l.wants(key, entry.IsDir()):
 		case entry.IsDir():
 			err = l.folder(ctx, key)
 		default:
@@ -61,6 +60,14 @@ func (l *listing) folder(ctx context.Context, name string) error {
 		}
 	}
 	return nil
+}
+
+// wants: the key is to be listed, or the folder can hold such.
+func (l *listing) wants(key string, folder bool) bool {
+	if folder && (strings.HasPrefix(l.prefix, key) || strings.HasPrefix(l.after, key)) {
+		return true
+	}
+	return strings.HasPrefix(key, l.prefix) && key > l.after
 }
 
 func (l *listing) file(key string, entry fs.DirEntry) error {

@@ -120,7 +120,7 @@ func NewS3(ctx context.Context, cfg S3Config, now func() time.Time) (*S3, error)
 		}
 		o.HTTPClient = dated{client: o.HTTPClient, store: s}
 		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts, r.MaxBackoff = 4, 2*time.Second })
-		o.DisableLogOutputChecksumValidationSkipped = true // Get verifies by itself
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired // see Get
 	})
 	return s, nil
 }
@@ -231,11 +231,11 @@ func (s *S3) same(ctx context.Context, key string, sum [sha256.Size]byte) error 
 	if err != nil {
 		return err
 	}
-	held, err := s.heldSum(ctx, key, head)
+	body, err := s.Get(ctx, key, aws.ToString(head.VersionId)) // what the server noted may be of other bytes
 	if err != nil {
 		return err
 	}
-	if held != sum {
+	if held := sha256.Sum256(body); held != sum {
 		return fmt.Errorf("%w: %s has SHA-256 %x in version %s, not %x", ErrConflict, key, held, aws.ToString(head.VersionId), sum)
 	}
 	return s.lock(ctx, key, aws.ToString(head.VersionId))
@@ -281,14 +281,4 @@ func (s *S3) refused(ctx context.Context, key string) error {
 		break // its versions would be the first
 	}
 	return fmt.Errorf("%s/%s: S3 says that the key is in use, and shows nothing there", s, key)
-}
-
-// heldSum is the SHA-256 that the server computed when the version was written; of
-// its bytes, where the server doesn't say. The metadata is what a writer claimed.
-func (s *S3) heldSum(ctx context.Context, key string, head *s3.HeadObjectOutput) (sum [sha256.Size]byte, err error) {
-	if raw, err := base64.StdEncoding.DecodeString(aws.ToString(head.ChecksumSHA256)); err == nil && len(raw) == len(sum) {
-		return [sha256.Size]byte(raw), nil
-	}
-	body, err := s.Get(ctx, key, aws.ToString(head.VersionId))
-	return sha256.Sum256(body), err
 }

@@ -49,7 +49,8 @@ type Store interface {
 	// Put creates the object, locked where the store can. If the key already
 	// holds the same bytes that is a success; if it holds others: ErrConflict.
 	Put(ctx context.Context, object Object) error
-	// Get returns the bytes of a version; of the current one if version is empty.
+	// Get returns the bytes of a version as they are, which may not be those that
+	// were put; of the current one if version is empty.
 	// It refuses objects of more than MaxObject bytes.
 	Get(ctx context.Context, key, version string) ([]byte, error)
 	// Versions lists every version and delete marker of the keys that begin with

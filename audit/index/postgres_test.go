@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,6 +94,7 @@ func TestKilledWhileAdding(t *testing.T) {
 	const batch, batches, kills = 200, 60, 3
 	progress := make(chan int) // batches that were added
 	failures := make(chan int, 1)
+	var down sync.RWMutex // held for writing while the server is away
 	go func() {
 		defer close(progress)
 		failed := 0
@@ -103,7 +105,8 @@ func TestKilledWhileAdding(t *testing.T) {
 				if t.Context().Err() != nil {
 					return
 				}
-				time.Sleep(time.Millisecond) // the pipeline's backoff
+				down.RLock() // await its return
+				down.RUnlock()
 			}
 			progress <- n
 		}
@@ -113,10 +116,14 @@ func TestKilledWhileAdding(t *testing.T) {
 	for n := range progress {
 		if n%15 == 10 && killed < kills {
 			killed++
+			down.Lock()
 			if err := own.Kill(); err != nil { // while the next batch is on its way
+				down.Unlock()
 				t.Fatal(err)
 			}
-			if err := own.Restart(t.Context()); err != nil {
+			err := own.Restart(t.Context())
+			down.Unlock()
+			if err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -113,15 +113,21 @@ func (r *Row) texts() []*string {
 	}
 }
 
-// searchable is a text as it is kept, and as it is looked for.
+// searchable is a text as it is kept, and as it is looked for. It does nothing to
+// what it returned before.
 func searchable(s string) string {
-	if len(s) > maxText {
-		cut := maxText
-		for cut > maxText-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
-			cut--
+	s = strings.Map(func(r rune) rune { // invalid bytes come as RuneError, as encoding/json has them
+		if r == 0 {
+			return utf8.RuneError
 		}
-		s = s[:cut]
+		return r
+	}, s)
+	if len(s) <= maxText {
+		return s
 	}
-	s = strings.ReplaceAll(s, "\x00", "\uFFFD")
-	return strings.ToValidUTF8(s, "\uFFFD")
+	cut := maxText
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
 }

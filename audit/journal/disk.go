@@ -76,6 +76,12 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// unlock doesn't leave it to the closing: a child process that is just being started
+// has the file, too, and would keep the lock for a moment.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
+
 // warnOfMemory says that a journal in memory ends with the machine, or its pod.
 func warnOfMemory(dir string, log *slog.Logger) {
 	var stat unix.Statfs_t

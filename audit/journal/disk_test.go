@@ -26,6 +26,9 @@ type faultyDisk struct {
 	waiting  int           // calls that do
 	syncHang chan struct{} // datasync waits until it is closed
 	files    []*faultyFile
+	// unsure says from where on the files of a path hold bytes that are only shown:
+	// an fdatasync of an earlier process has failed for them.
+	unsure map[string]int64
 }
 
 func (d *faultyDisk) create(path string, size int64) (file, error) {
@@ -40,7 +43,12 @@ func (d *faultyDisk) create(path string, size int64) (file, error) {
 func (d *faultyDisk) open(path string) (file, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.add(osDisk{}.open(path))
+	f, err := osDisk{}.open(path)
+	ff, err := d.add(f, err)
+	if from, ok := d.unsure[path]; ok && err == nil {
+		ff.(*faultyFile).unsure = &from
+	}
+	return ff, err
 }
 
 func (d *faultyDisk) add(f file, err error) (file, error) {
@@ -87,6 +95,9 @@ func (d *faultyDisk) losePower(stays func() bool) {
 	defer d.mu.Unlock()
 	for _, f := range d.files {
 		f.mu.Lock()
+		if f.unsure != nil {
+			f.undo = append(f.undo, undo{*f.unsure, make([]byte, 4*MaxLine-*f.unsure)})
+		}
 		for _, u := range slices.Backward(f.undo) {
 			if stays() {
 				continue
@@ -106,6 +117,7 @@ type faultyFile struct {
 	mu       sync.Mutex // guards what follows
 	undo     []undo     // since the last fdatasync
 	poisoned bool
+	unsure   *int64
 }
 
 type undo struct {
@@ -126,6 +138,10 @@ func (f *faultyFile) WriteAt(b []byte, off int64) (int, error) {
 	old := make([]byte, len(b))
 	if _, err := f.ReadAt(old, off); err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
+	}
+	if f.unsure != nil && off <= *f.unsure { // written again; the disk had zeros
+		clear(old[*f.unsure-off:])
+		f.unsure = nil
 	}
 	f.undo = append(f.undo, undo{off, old})
 	n, writeErr := f.file.WriteAt(b, off)

@@ -29,7 +29,7 @@ func appendFrames(b, lines []byte, class audit.Class, number uint64) ([]byte, ui
 		b = append(b, make([]byte, headerBytes)...)
 		b = append(b, lines[:n]...)
 		frame := b[start:]
-		binary.LittleEndian.PutUint32(frame, uint32(n)) //nolint:gosec // below MaxLine
+		binary.LittleEndian.PutUint32(frame, uint32(n))
 		binary.LittleEndian.PutUint64(frame[8:], number)
 		frame[16] = byte(class)
 		binary.LittleEndian.PutUint32(frame[4:], checksum(frame))

@@ -124,8 +124,7 @@ type Journal struct {
 	ages     ages
 }
 
-// Open opens the journal of a folder, or makes one. An error that is ErrCorrupt
-// is for a person.
+// Open opens the journal of a folder, or makes one. ErrCorrupt is for a person.
 func Open(cfg Config, log *slog.Logger, now func() time.Time) (*Journal, error) {
 	return open(cfg, log, now, osDisk{})
 }
@@ -373,7 +372,7 @@ func (j *Journal) Close() error {
 	if j.failed.Load() {
 		j.heal()
 	}
-	err := error(ErrFailed)
+	err := ErrFailed
 	if !j.failed.Load() {
 		err = j.sync()
 	}
@@ -397,5 +396,5 @@ func (j *Journal) release() error {
 	if j.watermark != nil {
 		errs = append(errs, j.watermark.close())
 	}
-	return errors.Join(append(errs, j.lock.Close())...)
+	return errors.Join(append(errs, unlock(j.lock))...)
 }

@@ -211,11 +211,11 @@ func TestRead(t *testing.T) {
 	defer mustClose(t, j)
 	mustAppend(t, j, 0, "a", "b")
 	mustAppend(t, j, audit.Synced|audit.Single, "c", "d")
-	var classes []audit.Class
+	var classes []int
 	collect := func(stop int) func(uint64, audit.Class, []byte) bool {
 		classes = nil
 		return func(_ uint64, class audit.Class, _ []byte) bool {
-			classes = append(classes, class)
+			classes = append(classes, int(class))
 			return len(classes) < stop
 		}
 	}

@@ -254,3 +254,6 @@ func TestOldestAfterRestart(t *testing.T) {
 		t.Errorf("the oldest event is %v old, want an hour", got)
 	}
 }
+
+// fixedNow is a clock that stands.
+func fixedNow() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,23 +67,37 @@ func (p *Pipeline) Check(ctx context.Context) error {
 			return err
 		}
 	}
-	// Seals beyond what is archived are those of cuts that were archived just before
-	// a crash, or somebody else's. That more was cut meanwhile makes none of them ours.
-	known := map[string]bool{ledger.SealKey(p.id.Writer, p.sealed.Load()): true}
-	for _, first := range p.outbox.waiting() {
-		known[ledger.SealKey(p.id.Writer, first)] = true
-	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
 	for v, err := range p.store.Versions(ctx, ledger.SealPrefix+p.id.Writer+"/", ledger.SealKey(p.id.Writer, p.archived.Load())) {
 		if err != nil {
 			return err
 		}
-		if !known[v.Key] {
-			return fmt.Errorf("%w: %s; move %s aside, so that a new log begins", ErrForked, v.Key, p.cfg.Dir)
+		if err := p.checkOwn(ctx, v); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// checkOwn makes sure that a seal is that of a cut which was archived just before a
+// crash, so that it still waits.
+func (p *Pipeline) checkOwn(ctx context.Context, v archive.Version) error {
+	_, size, err := ledger.ParseSealKey(v.Key)
+	if err != nil {
+		return err
+	}
+	cut, err := p.outbox.endingAt(size)
+	if err != nil {
+		return err
+	}
+	if cut != nil {
+		held, err := p.store.Get(ctx, v.Key, v.ID)
+		if err != nil || bytes.Equal(held, cut.signed) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %s; move %s aside, so that a new log begins", ErrForked, v.Key, p.cfg.Dir)
 }
 
 func (p *Pipeline) limited(ctx context.Context, f func(context.Context) error) error {

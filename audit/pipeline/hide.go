@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+
+	"github.com/sallyport/sallyport/audit/ledger"
 )
 
 // Subjects gives users pseudonyms and encrypts what tells who they are; see
@@ -24,7 +26,7 @@ type hider struct{ subjects Subjects }
 type personal struct {
 	UserID        string          `json:"user_id,omitempty"`
 	Principal     json.RawMessage `json:"principal,omitempty"`
-	ClientAddress string          `json:"client_address,omitempty"`
+	ClientAddress json.RawMessage `json:"client_address,omitempty"`
 }
 
 // event is the part of an event that holds personal data, in the order in which
@@ -41,10 +43,15 @@ type event struct {
 	Metadata      map[string]json.RawMessage `json:"metadata,omitempty"`
 }
 
+// addressed are the members that may hold an address, where no principal is known.
+// Of an outcome the source is no address.
+var addressed = map[string]string{"decision": "client_address", "denials": "source"}
+
 // hide returns the event with its user hidden. bound is what the ciphertext is
 // bound to: the event's place in its log.
-func (h *hider) hide(ctx context.Context, line []byte, bound []byte) ([]byte, error) {
-	if !bytes.Contains(line, []byte(`"principal":{`)) && !bytes.Contains(line, []byte(`"client_address":`)) {
+func (h *hider) hide(ctx context.Context, line, bound []byte) ([]byte, error) {
+	kind := ledger.LeafType(line)
+	if !bytes.Contains(line, []byte(`"principal":{`)) && addressed[kind] == "" {
 		return line, nil
 	}
 	var e event
@@ -54,23 +61,23 @@ func (h *hider) hide(ctx context.Context, line []byte, bound []byte) ([]byte, er
 	var who struct {
 		ID, Issuer, Subject, Client string
 	}
-	var address string
 	if text, ok := e.Metadata["principal"]; ok {
 		if err := json.Unmarshal(text, &who); err != nil {
 			return nil, err
 		}
 	}
-	if text, ok := e.Metadata["client_address"]; ok {
-		if err := json.Unmarshal(text, &address); err != nil {
-			return nil, err
-		}
-	}
-	subject := cmp.Or(who.Subject, who.Client)
+	subject := cmp.Or(who.Subject, who.Client, who.ID)
 	if subject == "" { // nobody who is known: the network must do
-		e.Metadata["client_address"] = quote(network(address))
+		if text, ok := e.Metadata[addressed[kind]]; ok {
+			var address string
+			if err := json.Unmarshal(text, &address); err != nil {
+				return nil, err
+			}
+			e.Metadata[addressed[kind]] = quote(network(address))
+		}
 		return json.Marshal(e)
 	}
-	plain, err := json.Marshal(personal{UserID: e.UserID, Principal: e.Metadata["principal"], ClientAddress: address})
+	plain, err := json.Marshal(personal{UserID: e.UserID, Principal: e.Metadata["principal"], ClientAddress: e.Metadata["client_address"]})
 	if err != nil {
 		return nil, err
 	}

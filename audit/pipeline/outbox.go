@@ -114,6 +114,20 @@ func (o *outbox) get(first uint64) (cut *sealedCut, batch []byte, err error) {
 	return cut, batch, err
 }
 
+// endingAt is the cut that waits and ends at the size; nil: there is none.
+func (o *outbox) endingAt(size uint64) (*sealedCut, error) {
+	waiting := o.waiting()
+	after, _ := slices.BinarySearch(waiting, size) // the first cut at or after size
+	if after == 0 {
+		return nil, nil //nolint:nilnil // there is none, and that is no error
+	}
+	cut, err := readCut(o.path(waiting[after-1], "seal"))
+	if err != nil || cut.seal.Size != size {
+		return nil, err
+	}
+	return cut, nil
+}
+
 func readCut(path string) (*sealedCut, error) {
 	signed, err := os.ReadFile(path)
 	if err != nil {

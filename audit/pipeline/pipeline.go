@@ -99,9 +99,9 @@ func (c *Config) setDefaults() {
 
 // Errors that callers tell apart.
 var (
-	// ErrForked: the archive has seals of this log that this writer doesn't know:
-	// its folder was restored from a copy, or is used twice.
-	ErrForked = errors.New("the archive holds more of this log than its writer knows")
+	// ErrForked: the archive, the index or the outbox has events of this log that
+	// this writer doesn't know: its folder was restored from a copy, or is used twice.
+	ErrForked = errors.New("there is more of this log than its writer knows")
 	// ErrKey: the log's last seal was signed by none of the keys.
 	ErrKey = errors.New("none of the signing keys has sealed this log")
 )

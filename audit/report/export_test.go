@@ -77,8 +77,10 @@ func TestExportErrors(t *testing.T) {
 		if counts, err := write(&text, each(events[:2], lost)); !errors.Is(err, lost) || counts.Written != 2 || text.Len() == 0 {
 			t.Errorf("%s: events: %d written, %v", name, counts.Written, err)
 		}
-		if _, err := write(&broken{n: 10}, each(events, nil)); !errors.Is(err, errFull) {
-			t.Errorf("%s: writer: %v", name, err)
+		for _, n := range []int{1, len(events)} { // few enough to be buffered, and more
+			if _, err := write(&broken{n: 10}, each(events[:n], nil)); !errors.Is(err, errFull) {
+				t.Errorf("%s: writer, %d events: %v", name, n, err)
+			}
 		}
 	}
 }

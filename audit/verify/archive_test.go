@@ -111,9 +111,8 @@ func (l *testLog) events(n int) {
 // cut seals what waits.
 func (l *testLog) cut() cut {
 	l.t.Helper()
-	c := l.prepare()
-	l.write(c)
-	return c
+	l.write(l.prepare())
+	return l.cuts[len(l.cuts)-1]
 }
 
 // prepare makes a seal of what waits, and goes on after it.
@@ -188,12 +187,12 @@ func signed(t testing.TB, seal *ledger.Seal, keys ...*ledger.Key) []byte {
 	return text
 }
 
-// verify runs Verify with a clock just after the log's end.
+// verify runs Verify with a clock shortly after the log's end.
 func (l *testLog) verify(opts Options) (*Report, error) {
 	if opts.Keys == nil {
 		opts.Keys = verifiers(l.t, l.keys[0])
 	}
-	now := l.now.Add(time.Minute)
+	now := l.now.Add(2 * time.Minute)
 	opts.Now = func() time.Time { return now }
 	return Verify(context.Background(), l.store, opts)
 }

@@ -51,6 +51,6 @@ func cpuTime(b *testing.B) time.Duration {
 // decision is as large and as little compressible as a real one.
 func decision(now time.Time, i int) []byte {
 	line := audit.AppendHead(nil, now, "decision")
-	return fmt.Appendf(line, `,"correlation_id":%q,"user_id":"https://idp.example.com/realms/main#f:8a1c:%08d","tool_name":"orders.create","action":"POST /v1/orders","status":"allow","metadata":{"reason":"ok","principal":{"id":"https://idp.example.com/realms/main#f:8a1c:%08d","issuer":"https://idp.example.com/realms/main","subject":"f:8a1c:%08d","client":"agent-7","tenant":"acme","token_id":"%x"},"server":"orders","target":"orders.example.com:443","risk":"write","fingerprint":"%x","policies_evaluated":["authentication","tenancy","catalogue","scopes","elevation","idempotency","limits"],"client_address":"10.%d.%d.%d","authority":"gateway.example.com","latency_us":%d}}`,
+	return fmt.Appendf(line, `,"correlation_id":%q,"user_id":"u-%08d","tool_name":"orders.create","action":"POST /v1/orders","status":"allow","metadata":{"reason":"ok","principal":{"id":"u-%08d","issuer":"https://idp.example.com/realms/main","subject":"f:8a1c:%08d","client":"agent-7","tenant":"acme","token_id":"%.16x"},"server":"orders","target":"orders.example.com:443","risk":"write","fingerprint":"%x","policies_evaluated":["authentication","tenancy","catalogue","scopes","limits"],"client_address":"10.%d.%d.%d","latency_us":%d}}`,
 		audit.NewID(now), i%977, i%977, i%977, ledger.LeafHash(line), ledger.LeafHash(append(line, 'f')), i%7, i%251, i%13, i%499)
 }

@@ -22,6 +22,7 @@ type chain struct {
 	sizes    []uint64 // of trees, in the order of their coming
 	doubtful []span   // after end, covered only by seals that can't be trusted
 	missing  []span   // without a seal
+	settled  uint64   // the size of the last seal that isn't quite new
 
 	// Of what reports.
 	log     Log
@@ -160,17 +161,20 @@ func (c *chain) place(ctx context.Context, o *opened, start bool) *link {
 		return l
 	}
 	l.content = c.run.content(ctx, l)
+	if !l.content.proven {
+		return l // what is wrong is reported, and nothing under it believed
+	}
 	for _, a := range l.content.announced {
 		if err := c.ring.announced(o.signed, a.public); err != nil {
-			l.report(Tampered, CheckKey, a.seq, a.seq, "%v", err)
+			l.report(CheckKey, a.seq, a.seq, "%v", err)
 		}
 	}
 	return l
 }
 
 // report adds a finding about events to the seal's.
-func (l *link) report(s Severity, check string, from, to uint64, what string, args ...any) {
-	l.findings = append(l.findings, finding(s, check, l.log(), l.key, from, to, what, args...))
+func (l *link) report(check string, from, to uint64, what string, args ...any) {
+	l.findings = append(l.findings, finding(Tampered, check, l.log(), l.key, from, to, what, args...))
 }
 
 // doubt reports a seal that can't be trusted. The log goes on with the next one.
@@ -183,7 +187,7 @@ func (c *chain) doubt(l *link, check, what string) {
 		from = l.seal.First
 	}
 	from = min(from, l.size-1)
-	l.report(Tampered, check, from, l.size-1, "%s", what)
+	l.report(check, from, l.size-1, "%s", what)
 	c.doubtful = append(c.doubtful, span{from, l.size})
 }
 
@@ -195,7 +199,7 @@ func (c *chain) sameSize(l *link) {
 			continue // it is reported as a version, and proves nothing
 		}
 		if seal, err := ledger.ReadSeal(signed); err == nil && seal.Root != l.seal.Root {
-			l.report(Tampered, CheckFork, l.seal.First, l.size-1, "the log's key signed two different logs of this size")
+			l.report(CheckFork, l.seal.First, l.size-1, "the log's key signed two different logs of this size")
 		}
 	}
 }
@@ -216,13 +220,16 @@ func (c *chain) follow(l *link) {
 			c.missing = append(c.missing, gap)
 		}
 	case first < c.end:
-		l.report(Tampered, CheckFork, first, min(c.end, l.size)-1, "another seal, at size %d, covers them too: the log has two histories", c.end)
+		l.report(CheckFork, first, min(c.end, l.size)-1, "another seal, at size %d, covers them too: the log has two histories", c.end)
 	}
 	c.doubtful = nil
 	if tree, ok := c.trees[first]; ok {
 		l.prev = &tree
 	}
 	c.end = max(c.end, l.size)
+	if l.seal.Time.Before(c.run.report.Started.Add(-underWay)) {
+		c.settled = c.end
+	}
 	tree, err := ledger.ResumeTree(l.size, l.seal.Frontier)
 	if err != nil {
 		return // a parsed seal's frontier fits its size

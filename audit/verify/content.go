@@ -19,6 +19,7 @@ type content struct {
 	signs     []sign // of life
 	mentions  map[string]mention
 	announced []announcement
+	proven    bool  // all leaves are what was signed
 	err       error // the store's
 }
 
@@ -56,8 +57,9 @@ func (r *run) content(ctx context.Context, l *link) *content {
 		return c
 	}
 	hashes, whole := c.check(l, leaves)
+	c.proven = whole && len(findings) == 0
 	if whole && l.prev != nil {
-		c.root(l, hashes)
+		c.proven = c.root(l, hashes)
 	}
 	if s.Batch != nil {
 		c.add(r.singles(ctx, l, leaves))
@@ -93,11 +95,13 @@ func (r *run) leaves(ctx context.Context, l *link) ([][]byte, []Finding, error) 
 	}
 	if err == nil && sha256.Sum256(body) == batch.SHA256 {
 		leaves, err := r.codec.Decode(body, batch.Frames)
-		if err == nil && len(leaves) == len(none) {
+		if err == nil && len(leaves) != len(none) {
+			err = fmt.Errorf("it holds %d events instead of %d", len(leaves), len(none))
+		}
+		if err == nil {
 			return leaves, nil, nil
 		}
-		return none, []Finding{finding(Tampered, CheckBatch, l.log(), batch.Key, l.seal.First, l.size-1,
-			"it is what was sealed, but holds %d events instead of %d (%v)", len(leaves), len(none), err)}, nil
+		return none, []Finding{finding(Tampered, CheckBatch, l.log(), batch.Key, l.seal.First, l.size-1, "it is what was sealed, and no batch of these: %v", err)}, nil
 	}
 	return r.damaged(ctx, l, body, err)
 }
@@ -189,11 +193,12 @@ func (l *link) place(offset int) string {
 	return key
 }
 
-// root appends the leaves to the tree before and compares.
-func (c *content) root(l *link, hashes []ledger.Hash) {
+// root appends the leaves to the tree before, and reports whether that makes the
+// tree that was signed.
+func (c *content) root(l *link, hashes []ledger.Hash) bool {
 	tree, err := ledger.ResumeTree(l.prev.Size(), l.prev.Frontier())
 	if err != nil {
-		return // it was one before
+		return false // it was one before
 	}
 	for _, h := range hashes {
 		tree.Append(h)
@@ -201,7 +206,9 @@ func (c *content) root(l *link, hashes []ledger.Hash) {
 	if tree.Root() != l.seal.Root {
 		c.findings = append(c.findings, finding(Tampered, CheckRoot, l.log(), l.key, l.seal.First, l.size-1,
 			"these events, after the ones before, don't make the tree that was signed"))
+		return false
 	}
+	return true
 }
 
 // objects reads the leaves of layout "event".
@@ -213,14 +220,15 @@ func (r *run) objects(ctx context.Context, l *link) ([][]byte, []Finding, error)
 			return []Finding{finding(Tampered, CheckSeal, l.log(), l.key, l.seq(i), l.seq(i), "it names an event by %v", err)}, nil
 		}
 		r.days.promise(key)
-		if leaves[i], err = r.store.Get(ctx, key, ""); err == nil {
+		leaf, err := r.store.Get(ctx, key, "")
+		if err == nil {
+			leaves[i] = append([]byte{}, leaf...) // never nil: also an empty one was read
 			return nil, nil
 		}
 		if !r.absent(ctx, key, err) {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 		r.days.withdraw(key)
-		leaves[i] = nil
 		return []Finding{finding(Tampered, CheckObject, l.log(), key, l.seq(i), l.seq(i), "its object can't be read: %v", err)}, nil
 	})
 	return leaves, findings, err

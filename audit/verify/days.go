@@ -7,7 +7,10 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+
+	"github.com/sallyport/sallyport/audit/archive"
 )
 
 // days compare what the folders of days hold with what seals promise, without
@@ -132,6 +135,9 @@ func (r *run) listing(ctx context.Context, folder string) iter.Seq[*listed] {
 			if err == nil && r.period.after(e.key) {
 				return
 			}
+			if strings.HasPrefix(e.key, archive.CanaryPrefix) {
+				continue // no part of the trail, and locked for a day only
+			}
 			if !yield(&listed{entry: e, err: err}) || err != nil {
 				return
 			}
@@ -144,10 +150,14 @@ func (r *run) listed(ctx context.Context, o *listed) *listed {
 	if o.err != nil {
 		return o
 	}
-	if o.findings, o.err = r.locked(ctx, "", o.entry, 0, 0); o.err != nil {
+	if o.findings, o.err = r.versions(ctx, "", o.entry, 0, 0); o.err != nil {
 		return o
 	}
-	o.findings = append(versions("", o.entry, 0, 0), o.findings...)
+	locked, err := r.locked(ctx, "", o.entry, 0, 0)
+	if o.err = err; err != nil {
+		return o
+	}
+	o.findings = append(o.findings, locked...)
 	if len(o.findings) == 0 {
 		return o
 	}

@@ -34,7 +34,7 @@ func (r *run) whereabouts(ctx context.Context, e entry) (at whereabouts, err err
 		first, firstErr := strconv.ParseUint(m[2], 16, 63)
 		count, countErr := strconv.ParseUint(m[3], 10, 32)
 		ok := firstErr == nil && countErr == nil && count > 0
-		return whereabouts{known: ok, log: m[1], writer: m[1], from: first, to: first + max(count, 1) - 1}, nil
+		return whereabouts{known: ok, log: r.originOf(m[1]), writer: m[1], from: first, to: first + max(count, 1) - 1}, nil
 	}
 	if len(e.versions) == 0 || !strings.HasSuffix(name, ".json") {
 		return at, nil
@@ -47,11 +47,22 @@ func (r *run) whereabouts(ctx context.Context, e entry) (at whereabouts, err err
 	return whereabouts{known: ok, log: origin, writer: ledger.Writer(origin), from: seq, to: seq, leaf: leaf}, nil
 }
 
+// originOf is the origin of a writer's log, as far as it is known.
+func (r *run) originOf(writer string) string {
+	if c := r.logs[writer]; c != nil && c.origin != "" {
+		return c.origin
+	}
+	return writer
+}
+
 // extra reports an object that no seal promises.
 func (r *run) extra(ctx context.Context, e entry) ([]Finding, error) {
 	at, err := r.whereabouts(ctx, e)
 	if err != nil {
 		return nil, err
+	}
+	if e.original().Modified.After(r.report.Started.Add(-underWay)) {
+		return nil, nil // its seal may come any moment
 	}
 	if !at.known {
 		return []Finding{remark(Tampered, CheckExtra, "", e.key, "no seal promises this object, and it doesn't say what it is")}, nil

@@ -1,12 +1,9 @@
 package verify
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sallyport/sallyport/audit/ledger"
 )
@@ -70,6 +67,14 @@ func TestTampered(t *testing.T) {
 			key := l.cuts[1].objects[2]
 			l.store.flip(l.t, key)
 			return []want{tampered(CheckEvent, key, "event 102: its bytes are not the ones that were sealed")}
+		}},
+		"an event's only object emptied": {ledger.LayoutEvent, func(l *testLog) []want {
+			l.store.put(l.cuts[1].objects[7], nil)
+			return []want{tampered(CheckEvent, l.cuts[1].objects[7], "event 107")}
+		}},
+		"a single event emptied": {"", func(l *testLog) []want {
+			l.store.put(l.cuts[1].objects[7], nil)
+			return []want{tampered(CheckObject, l.cuts[1].objects[7], "event 128")}
 		}},
 		"a batch deleted": {"", func(l *testLog) []want {
 			l.store.remove(l.cuts[1].seal.Batch.Key)
@@ -314,246 +319,4 @@ func reseal(l *testLog, c cut, key *ledger.Key) {
 	c.seal.Root, c.seal.Frontier = tree.Root(), tree.Frontier()
 	l.batch(&c)
 	l.store.put(c.key, signed(l.t, c.seal, key))
-}
-
-// TestTailDropped: a log whose end was taken away with everything that belongs to
-// it is intact by itself. What others know of it shows it.
-func TestTailDropped(t *testing.T) {
-	t.Parallel()
-	l := threeCuts(t, ledger.LayoutHybrid)
-	other := newLog(t, l.store, "gw-11111111", l.keys[0])
-	other.cut()
-	kept := l.store.get(t, l.cuts[2].key)
-	removeCut(l, l.cuts[2])
-	if r, err := l.verify(Options{}); err != nil || r.ExitCode() != 0 {
-		t.Errorf("this can't be seen, and yet: %v\n%s", err, human(t, r))
-	}
-	want := func(opts Options, severity Severity, check string) {
-		t.Helper()
-		r, err := l.verify(opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantFinding(t, r, severity, check, l.cuts[2].key, "events 700 to 749")
-	}
-	want(Options{Trusted: [][]byte{kept}}, Tampered, CheckAnchor)
-	want(Options{Local: []Local{{Writer: l.writer, Sealed: 750}}}, Incomplete, CheckLocal)
-	other.own("log", "heartbeat", map[string]any{"size": 1, "peers": map[string]uint64{l.writer: 750}})
-	other.cut()
-	want(Options{}, Tampered, CheckRoster)
-}
-
-// TestLogMissing: a whole log is gone.
-func TestLogMissing(t *testing.T) {
-	t.Parallel()
-	l := threeCuts(t, ledger.LayoutHybrid)
-	gone := newLog(t, newShelf(), "gw-22222222", l.keys[0])
-	gone.cut()
-	l.own("log", "heartbeat", map[string]any{"size": 750, "peers": map[string]uint64{gone.writer: 1}})
-	l.cut()
-	r, err := l.verify(Options{
-		Expect: []string{"gw-33333333"}, Trusted: [][]byte{gone.store.get(t, gone.cuts[0].key)},
-		Local: []Local{{Writer: gone.writer, Sealed: 1}, {Writer: l.writer, Sealed: 751}},
-	})
-	if err != nil || r.ExitCode() != 1 {
-		t.Fatalf("%v, exit %d", err, r.ExitCode())
-	}
-	key := gone.cuts[0].key
-	wantFinding(t, r, Tampered, CheckRoster, key, "event 0", "event 750 of "+l.origin)
-	wantFinding(t, r, Tampered, CheckRoster, "gw-33333333")
-	wantFinding(t, r, Tampered, CheckAnchor, key, "event 0", "the whole log is missing")
-	wantFinding(t, r, Incomplete, CheckLocal, key, "event 0")
-	if len(r.Findings) != 4 {
-		t.Error(human(t, r))
-	}
-}
-
-// TestAnchors: what was kept lies on the log, or doesn't.
-func TestAnchors(t *testing.T) {
-	t.Parallel()
-	l := threeCuts(t, ledger.LayoutHybrid)
-	kept := l.store.get(t, l.cuts[1].key)
-	if r, err := l.verify(Options{Trusted: [][]byte{kept}}); err != nil || r.ExitCode() != 0 {
-		t.Errorf("%v\n%s", err, human(t, r))
-	}
-	// Whoever has the key writes another history after the first cut.
-	again := newLog(t, newShelf(), l.writer, l.keys[0])
-	again.events(99)
-	again.cut()
-	again.events(600)
-	again.cut()
-	again.events(50)
-	again.cut()
-	r, err := again.verify(Options{Trusted: [][]byte{kept, l.store.get(t, l.cuts[2].key)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantFinding(t, r, Tampered, CheckAnchor, l.cuts[1].key, "events 100 to 699", "another one")
-	wantFinding(t, r, Tampered, CheckAnchor, l.cuts[2].key, "events 700 to 749", "another one")
-
-	foreign := signed(t, l.cuts[1].seal, newKey(t, "audit.example.com"))
-	r, err = l.verify(Options{Trusted: [][]byte{foreign, []byte("no seal")}})
-	if err != nil || r.ExitCode() != 2 {
-		t.Errorf("exit %d, %v", r.ExitCode(), err)
-	}
-	wantFinding(t, r, Incomplete, CheckAnchor, l.cuts[1].key, "can't be used")
-	wantFinding(t, r, Incomplete, CheckAnchor, "can't be used: not a signed note")
-}
-
-// TestRotation: a key is trusted when one that is trusted announced it, and then
-// the old one isn't any more.
-func TestRotation(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		announce func(l *testLog, old, next *ledger.Key) []*ledger.Key // who signs the announcement
-		after    func(old, next *ledger.Key) *ledger.Key
-		wants    []want
-	}{
-		"good": {
-			func(_ *testLog, old, next *ledger.Key) []*ledger.Key { return []*ledger.Key{old, next} },
-			func(_, next *ledger.Key) *ledger.Key { return next }, nil,
-		},
-		"the old key goes on": {
-			func(_ *testLog, old, next *ledger.Key) []*ledger.Key { return []*ledger.Key{old, next} },
-			func(old, _ *ledger.Key) *ledger.Key { return old },
-			[]want{tampered(CheckKey, "events 101 to 120", "while the log's key is")},
-		},
-		"only the new key signs": {
-			func(_ *testLog, _, next *ledger.Key) []*ledger.Key { return []*ledger.Key{next} },
-			func(_, next *ledger.Key) *ledger.Key { return next },
-			[]want{tampered(CheckKey, "events 90 to 120", "no trusted key signed it")},
-		},
-		"only the old key signs": {
-			func(_ *testLog, old, _ *ledger.Key) []*ledger.Key { return []*ledger.Key{old} },
-			func(_, next *ledger.Key) *ledger.Key { return next },
-			[]want{tampered(CheckKey, "events 101 to 120", "no trusted key signed it")},
-		},
-		"another key signs beside": {
-			func(l *testLog, old, _ *ledger.Key) []*ledger.Key { return []*ledger.Key{old, newKey(l.t, "other")} },
-			func(_, next *ledger.Key) *ledger.Key { return next },
-			[]want{tampered(CheckKey, "event 90:", "didn't sign the announcement"), tampered(CheckKey, "events 101 to 120")},
-		},
-		"nothing was announced": {
-			nil, func(_, next *ledger.Key) *ledger.Key { return next },
-			[]want{tampered(CheckKey, "events 101 to 120", "no trusted key signed it")},
-		},
-	}
-	for name, test := range tests {
-		for _, layout := range []string{ledger.LayoutHybrid, ledger.LayoutEvent} {
-			t.Run(fmt.Sprint(name, " ", layout), func(t *testing.T) {
-				t.Parallel()
-				old, next := newKey(t, "audit.example.com"), newKey(t, "audit.example.com")
-				l := newLog(t, newShelf(), "gw-0a1b2c3d", old)
-				l.layout = layout
-				l.events(89)
-				l.cut()
-				if test.announce != nil {
-					l.own("log", "key_rotated", map[string]any{"old": old.Public, "new": next.Public})
-					l.keys = test.announce(l, old, next)
-				} else {
-					l.events(1)
-				}
-				l.events(10)
-				l.cut()
-				l.keys = []*ledger.Key{test.after(old, next)}
-				l.events(10)
-				l.cut()
-				l.events(10)
-				l.cut()
-				r, err := l.verify(Options{Keys: verifiers(t, old)})
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, w := range test.wants {
-					wantFinding(t, r, w.severity, w.check, w.parts...)
-				}
-				if code := min(1, len(test.wants)); r.ExitCode() != code {
-					t.Errorf("exit %d, want %d\n%s", r.ExitCode(), code, human(t, r))
-				}
-				if test.wants == nil && len(r.Logs[0].Keys) != 2 {
-					t.Errorf("keys %v", r.Logs[0].Keys)
-				}
-			})
-		}
-	}
-}
-
-// TestNothing: an empty place is no proof.
-func TestNothing(t *testing.T) {
-	t.Parallel()
-	r, err := Verify(context.Background(), newShelf(), Options{Keys: verifiers(t, newKey(t, "k"))})
-	if err == nil || r.ExitCode() != 3 || !strings.Contains(human(t, r), "there is no audit log") {
-		t.Errorf("exit %d, %v", r.ExitCode(), err)
-	}
-	if r, err := Verify(context.Background(), newShelf(), Options{}); err == nil || r.ExitCode() != 3 {
-		t.Errorf("without a key: exit %d, %v", r.ExitCode(), err)
-	}
-}
-
-// TestPeriod verifies some days of a log of ten.
-func TestPeriod(t *testing.T) {
-	t.Parallel()
-	key := newKey(t, "audit.example.com")
-	l := newLog(t, newShelf(), "gw-0a1b2c3d", key)
-	next := newKey(t, "audit.example.com")
-	for d := range 10 {
-		l.now = began.AddDate(0, 0, d)
-		switch d {
-		case 2:
-			l.keys = []*ledger.Key{key, next}
-			l.own("log", "key_rotated", map[string]any{"old": key.Public, "new": next.Public})
-		case 6:
-			continue // nothing happened
-		}
-		for range 3 {
-			l.events(20)
-			l.cut()
-			l.keys = l.keys[len(l.keys)-1:]
-		}
-	}
-	at := func(d int) time.Time { return began.AddDate(0, 0, d) }
-	tests := map[string]struct {
-		from, to int // -1: no limit
-		events   uint64
-		first    uint64
-	}{
-		"all":            {-1, -1, 542, 0},
-		"from a day":     {4, -1, 300, 242},
-		"to a day":       {-1, 1, 121, 0},
-		"one day":        {4, 4, 60, 242},
-		"the rotation":   {2, 2, 61, 121},
-		"an empty day":   {6, 6, 0, 362},
-		"before all":     {-30, -20, 0, 0},
-		"after all":      {20, 30, 0, 542},
-		"from the first": {0, -1, 542, 0},
-	}
-	for name, test := range tests {
-		var opts Options
-		opts.Keys = verifiers(t, key)
-		opts.MaxHeartbeatGap = 1000 * time.Hour
-		if test.from != -1 {
-			opts.From = at(test.from)
-		}
-		if test.to != -1 {
-			opts.To = at(test.to)
-		}
-		r, err := l.verify(opts)
-		if err != nil || r.ExitCode() != 0 || r.Events != test.events || len(r.Findings) > 0 {
-			t.Errorf("%s: %v, exit %d, %d events, want %d\n%s", name, err, r.ExitCode(), r.Events, test.events, human(t, r))
-			continue
-		}
-		if r.Logs[0].From != test.first {
-			t.Errorf("%s: from %d, want %d", name, r.Logs[0].From, test.first)
-		}
-	}
-
-	// A day that was taken away is missing from the period, also if it is all of it.
-	for _, c := range l.cuts[12:15] {
-		removeCut(l, c)
-	}
-	r, err := l.verify(Options{Keys: verifiers(t, key), From: at(4), To: at(4)})
-	if err != nil || r.ExitCode() != 1 {
-		t.Fatalf("%v, exit %d", err, r.ExitCode())
-	}
-	wantFinding(t, r, Tampered, CheckGap, l.cuts[14].key, "events 242 to 301")
 }

@@ -51,7 +51,9 @@ func (r *run) open(ctx context.Context, e entry) *opened {
 	if o.err = r.readSeal(ctx, o, writer); o.err != nil {
 		return o
 	}
-	o.findings = append(o.findings, versions(o.log(), e, o.first(), o.size-1)...)
+	if o.findings, o.err = r.versions(ctx, o.log(), e, o.first(), o.size-1); o.err != nil {
+		return o
+	}
 	locked, err := r.locked(ctx, o.log(), e, o.first(), o.size-1)
 	o.findings, o.err = append(o.findings, locked...), err
 	return o
@@ -109,23 +111,48 @@ func (r *run) absent(ctx context.Context, key string, err error) bool {
 }
 
 // versions reports what lies over the one version that there should be.
-func versions(log string, e entry, from, to uint64) (findings []Finding) {
-	for _, v := range e.markers {
-		f := finding(Tampered, CheckVersion, log, e.key, from, to, "a delete marker (version %s) hides it", v.ID)
-		f.Version = v.ID
+func (r *run) versions(ctx context.Context, log string, e entry, from, to uint64) (findings []Finding, err error) {
+	add := func(severity Severity, id, what string, args ...any) {
+		f := finding(severity, CheckVersion, log, e.key, from, to, what, args...)
+		f.Version = id
 		findings = append(findings, f)
 	}
+	for _, v := range e.markers {
+		add(Tampered, v.ID, "a delete marker (version %s) hides it", v.ID)
+	}
 	if len(e.versions) < 2 {
-		return findings
+		return findings, nil
 	}
 	original := e.original()
+	first, err := r.bytesOf(ctx, original)
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range e.versions {
 		if v == original {
 			continue
 		}
-		f := finding(Tampered, CheckVersion, log, e.key, from, to, "a second version (%s) lies over the first (%s)", v.ID, original.ID)
-		f.Version = v.ID
-		findings = append(findings, f)
+		body, err := r.bytesOf(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		if first != nil && bytes.Equal(body, first) {
+			add(Warning, v.ID, "it was written a second time (version %s), with the same bytes", v.ID)
+		} else {
+			add(Tampered, v.ID, "a second version (%s) lies over the first (%s)", v.ID, original.ID)
+		}
 	}
-	return findings
+	return findings, nil
+}
+
+// bytesOf is a version's content; nil: it can't be read, now or later.
+func (r *run) bytesOf(ctx context.Context, v archive.Version) ([]byte, error) {
+	body, err := r.store.Get(ctx, v.Key, v.ID)
+	switch {
+	case err == nil:
+		return append([]byte{}, body...), nil
+	case r.absent(ctx, v.Key, err):
+		return nil, nil
+	}
+	return nil, fmt.Errorf("%s: %w", v.Key, err)
 }

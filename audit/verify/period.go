@@ -14,6 +14,10 @@ const (
 	skewFwd = time.Minute      // an event before the clock of its seal
 )
 
+// underWay is how old what isn't everywhere yet may be, without that being worth a
+// word: a verification may run while events are written.
+const underWay = time.Minute
+
 // period is a range of whole days in UTC; a zero end is no limit.
 type period struct {
 	from, to time.Time // to isn't included

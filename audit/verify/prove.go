@@ -81,14 +81,17 @@ func (r *reader) find(ctx context.Context, id ledger.ID) (*found, error) {
 			return at, err
 		}
 	}
+	if r.unread != nil {
+		return nil, fmt.Errorf("%w as %s, but not everything could be read: %w", ErrNoEvent, id, r.unread)
+	}
 	return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)
 }
 
 // findSeq finds the event where its object says; nil: it isn't there.
 func (r *reader) findSeq(ctx context.Context, origin string, seq uint64, id ledger.ID) (*found, error) {
 	writer := ledger.Writer(origin)
-	if ledger.ValidWriter(writer) != nil {
-		return nil, nil //nolint:nilnil // whoever wrote that: it isn't there
+	if invalid := ledger.ValidWriter(writer); invalid != nil {
+		return nil, nil //nolint:nilnil,nilerr // whoever wrote that: it isn't there
 	}
 	seal, err := nextSeal(ctx, r.store, writer, seq+1)
 	if err != nil || seal == nil || seal.First > seq {
@@ -135,7 +138,7 @@ func (r *reader) search(ctx context.Context, seal *storedSeal, id ledger.ID) (at
 	if seal.Batch == nil && !slices.ContainsFunc(slices.Collect(slices.Chunk(seal.IDs, len(id))), func(x []byte) bool { return bytes.Equal(x, id[:]) }) {
 		return nil, ledger.ID(seal.IDs[:len(id)]).Milli(), nil
 	}
-	leaves, err := archive.Leaves(ctx, r.store, r.codec, seal.Seal)
+	leaves, err := r.leaves(ctx, seal)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -149,4 +152,23 @@ func (r *reader) search(ctx context.Context, seal *storedSeal, id ledger.ID) (at
 		}
 	}
 	return nil, oldest, nil
+}
+
+// leaves reads what a seal covers. What is missing or damaged is remembered, and
+// none: the event may be elsewhere.
+func (r *reader) leaves(ctx context.Context, seal *storedSeal) ([][]byte, error) {
+	leaves, err := archive.Leaves(ctx, r.store, r.codec, seal.Seal)
+	if err == nil {
+		return leaves, nil
+	}
+	damaged := errors.Is(err, archive.ErrNotFound)
+	if seal.Batch != nil && !damaged {
+		_, readErr := r.store.Get(ctx, seal.Batch.Key, "")
+		damaged = readErr == nil // it can be read, and not be decoded
+	}
+	if !damaged {
+		return nil, err
+	}
+	r.unread = errors.Join(r.unread, err)
+	return nil, nil
 }

@@ -15,6 +15,8 @@ type reader struct {
 	store archive.Store
 	codec *ledger.Codec
 	ring  *ring
+
+	unread error // what was missing or damaged
 }
 
 // maxRotations bounds how often a log's key may have changed.

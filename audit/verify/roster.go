@@ -54,7 +54,7 @@ func (r *run) mentioned(ctx context.Context, writer string, m mention) error {
 	if ok || err != nil {
 		return err
 	}
-	r.report.add(finding(Tampered, CheckRoster, writer, ledger.SealKey(writer, m.size), end, m.size-1,
+	r.report.add(finding(Tampered, CheckRoster, r.originOf(writer), ledger.SealKey(writer, m.size), end, m.size-1,
 		"they are missing from the log of %s: event %d of %s saw it at size %d", writer, m.seq, m.log, m.size))
 	return nil
 }
@@ -65,12 +65,9 @@ func (r *run) local(ctx context.Context, local Local) error {
 	if err != nil {
 		return err
 	}
-	key := ledger.SealKey(local.Writer, local.Sealed)
-	switch {
-	case !ok:
-		r.report.add(finding(Incomplete, CheckLocal, local.Writer, key, end, local.Sealed-1, "the writer %s has sealed them, and not archived yet", local.Writer))
-	case end > local.Sealed:
-		r.report.add(finding(Tampered, CheckFork, local.Writer, key, local.Sealed, end-1, "the archive has them, and the writer %s doesn't know of them", local.Writer))
+	if !ok && local.Sealed > 0 {
+		r.report.add(finding(Incomplete, CheckLocal, r.originOf(local.Writer), ledger.SealKey(local.Writer, local.Sealed), end, local.Sealed-1,
+			"the writer %s has sealed them, and not archived yet", local.Writer))
 	}
 	return nil
 }

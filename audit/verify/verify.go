@@ -89,6 +89,7 @@ type Index interface {
 // IndexRow is what the index has of one event.
 type IndexRow struct {
 	Seq      uint64
+	Time     time.Time // of the event
 	LeafHash ledger.Hash
 	// Differs names what in the row is not as the leaf in that batch says; empty:
 	// nothing. Nil: the hash must do.

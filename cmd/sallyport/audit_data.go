@@ -219,7 +219,7 @@ func newAuditEraseCommand() *cobra.Command {
 	var why string
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use:   "erase --issuer URL --subject SUBJECT --why TEXT",
+		Use:   "erase --issuer NAME --subject SUBJECT --why TEXT",
 		Short: "Forget who a pseudonym is, for good",
 		Long: `Erase destroys the key that what tells who the user is was encrypted with, in every
 event that was ever recorded of them, and the pseudonym that joins them. The events
@@ -259,7 +259,7 @@ those of the user as erased.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&who.Issuer, "issuer", "", "the issuer's URL, as in tokens (required)")
+	flags.StringVar(&who.Issuer, "issuer", "", "the issuer's name in the configuration (required)")
 	flags.StringVar(&who.Subject, "subject", "", "the subject, as in tokens (required)")
 	flags.StringVar(&why, "why", "", "the reason, for the record, without naming the user (required)")
 	flags.BoolVar(&dryRun, "dry-run", false, "only say under which pseudonym the user was recorded")

@@ -36,6 +36,9 @@ type mesh struct {
 	log       *testenv.LogBuffer            // of Sallyport
 	sallyport *testenv.Sallyport
 	envoy     *testenv.Envoy
+
+	cut     string // the one that ballast has made larger
+	cutSize int64
 }
 
 // meshOptions are what a test has different.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/user"
 	"path/filepath"
 	"time"
@@ -93,8 +94,12 @@ func recorded(ctx context.Context, cfg *settings.Config, name, why string, subje
 	return nil
 }
 
-// openAppender opens the journal, or finds the service that has it open.
+// openAppender opens the journal, or finds the service that has it open. It begins
+// none: what is recorded where no service runs is archived by nobody.
 func openAppender(a *settings.Audit) (appender, func() error, error) {
+	if _, err := os.Stat(filepath.Join(a.Dir, "journal")); err != nil {
+		return nil, nil, fmt.Errorf("it can't be recorded, because no service has its journal here (audit.dir): run this where one does: %w", err)
+	}
 	j, err := journal.Open(journal.Config{Dir: filepath.Join(a.Dir, "journal"), MaxBytes: int64(a.JournalMaxBytes)},
 		slog.New(slog.DiscardHandler), time.Now)
 	switch {

@@ -214,7 +214,7 @@ type Metadata struct {
 	// Outcome: event_id of the decision.
 	DecisionId string `protobuf:"bytes,17,opt,name=decision_id,proto3" json:"decision_id,omitempty"`
 	// Outcome: who reports it, "ext_proc" or "access_log". Denials: the address
-	// that they came from; absent where it is that of too many.
+	// that they came from, or its network; absent where too many had to be told apart.
 	Source string `protobuf:"bytes,18,opt,name=source,proto3" json:"source,omitempty"`
 	// Outcome: HTTP status that the client got; 0: none.
 	HttpStatus int32 `protobuf:"varint,19,opt,name=http_status,proto3" json:"http_status,omitempty"`
