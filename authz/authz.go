@@ -113,11 +113,21 @@ func (e *Engine) Decide(ctx context.Context, req *Request) (d *Decision) {
 	e.evaluate(ctx, req, d)
 	d.Took = e.now().Sub(start)
 	if err := e.record(req, d); err != nil {
+		allowed := d.Allow
 		d.deny("audit", "unavailable", "Try again later.")
 		d.Fault = err.Error()
+		if allowed && e.now().Sub(start) < soon {
+			// What has no room as an allow may have some as a denial. Where there is
+			// none either, the denial is only counted.
+			_ = e.record(req, d)
+		}
 	}
 	return d
 }
+
+// soon is within which time a record was refused by a full journal, and not by a
+// slow disk, for which nobody waits twice.
+const soon = 100 * time.Millisecond
 
 // Refuse is the recorded denial of a message that is no request: cause names a
 // row of the table with the policy "internal".

@@ -146,6 +146,19 @@ func TestNoRecordNoAllow(t *testing.T) {
 	}
 }
 
+// TestFullJournal: what has no room as an allow is recorded as the denial that it
+// becomes.
+func TestFullJournal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.journal.full = true
+	d := w.Decide(t.Context(), call(w.token(t, "mcp vehicles.read"), "search_vehicles", `{}`))
+	record := w.journal.last(t)
+	if d.Allow || record["event_id"] != d.ID || record["status"] != "deny" || record["reason"] != "audit.unavailable" {
+		t.Errorf("allow %v, recorded %v", d.Allow, record)
+	}
+}
+
 func TestPanicIsARecordedDenial(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -3,6 +3,7 @@ package authz_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -198,6 +199,7 @@ type memoryJournal struct {
 	records [][]byte
 	classes []audit.Class
 	err     error
+	full    bool // there is room for events of class Reserve only
 }
 
 func (j *memoryJournal) Append(record []byte, class audit.Class) error {
@@ -205,6 +207,9 @@ func (j *memoryJournal) Append(record []byte, class audit.Class) error {
 	defer j.mu.Unlock()
 	if j.err != nil {
 		return j.err
+	}
+	if j.full && class&audit.Reserve == 0 {
+		return errors.New("full")
 	}
 	j.records = append(j.records, slices.Clone(record))
 	j.classes = append(j.classes, class)

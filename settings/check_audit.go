@@ -111,7 +111,7 @@ func (r *report) checkDatabase(cfg *Config) {
 		r.refuse("database.url", "must be a URL such as postgres://sallyport@db.example.com/sallyport?sslmode=verify-full")
 		return
 	}
-	if _, set := u.User.Password(); set {
+	if password, _ := u.User.Password(); password != "" {
 		r.refuse("database.url", "holds a password: write it to password_file, below secrets_dir")
 		return
 	}

@@ -86,6 +86,13 @@ func TestFillsUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, level := range []struct { // it looks from time to time
+		percent int64
+		state   State
+	}{{75, Warn}, {0, OK}} {
+		extra.Store(cfg.MaxBytes * level.percent / 100)
+		until(t, "it sees what the outbox has", func() bool { return State(j.state.Load()) == level.state && j.extra.Load() == extra.Load() })
+	}
 	fill := func(class audit.Class) {
 		t.Helper()
 		var err error
@@ -105,6 +112,7 @@ func TestFillsUp(t *testing.T) {
 			t.Errorf("class %d ends at %d bytes, want %d", tc.class, got, want)
 		}
 	}
+	until(t, "it says that it is full", func() bool { return State(j.state.Load()) == Refusing })
 	until(t, "events are synced", func() bool { return j.Synced() == j.Next() })
 	if err := j.Release(j.Next()); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func BenchmarkPipeline(b *testing.B) {
 		b.Run(fmt.Sprintf("index=%v", indexed), func(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 			w := newWorld(b)
-			w.bytes, w.cfg.BatchEvents, w.store.t = 4<<30, 0, b
+			w.bytes, w.cfg.BatchEvents, w.store.fast = 4<<30, 0, true
 			if indexed {
 				w.index = openIndex(b)
 			}

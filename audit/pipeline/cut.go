@@ -105,7 +105,7 @@ func (p *Pipeline) take(ctx context.Context) (*batch, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
 	c := &batch{}
-	size, day := 0, ""
+	size, day := 0, int64(-1)
 	var err error
 	readErr := p.journal.Read(p.tree.Size(), p.cfg.BatchEvents, func(seq uint64, class audit.Class, line []byte) bool {
 		if want := p.tree.Size() + uint64(len(c.leaves)); seq != want {
@@ -118,9 +118,9 @@ func (p *Pipeline) take(ctx context.Context) (*batch, error) {
 			err = fmt.Errorf("event %d: %w", seq, err)
 			return false
 		}
-		if d := ledger.DayPrefix(when); day == "" {
+		if d := when.Unix() / (24 * 60 * 60); day < 0 {
 			day = d
-		} else if d != day {
+		} else if d != day { // also of the key; see ledger.DayPrefix
 			return false
 		}
 		event := line

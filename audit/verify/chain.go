@@ -164,12 +164,22 @@ func (c *chain) place(ctx context.Context, o *opened, start bool) *link {
 	if !l.content.proven {
 		return l // what is wrong is reported, and nothing under it believed
 	}
-	for _, a := range l.content.announced {
-		if err := c.ring.announced(o.signed, a.public); err != nil {
-			l.report(CheckKey, a.seq, a.seq, "%v", err)
-		}
-	}
+	c.announced(l)
 	return l
+}
+
+// announced goes over to the key that the seal announces. There may be more than
+// one announcement: of a key that was changed again before it signed anything.
+func (c *chain) announced(l *link) {
+	var failed []Finding
+	for _, a := range l.content.announced {
+		err := c.ring.announced(l.signed, a.public)
+		if err == nil {
+			return
+		}
+		failed = append(failed, finding(Tampered, CheckKey, l.log(), l.key, a.seq, a.seq, "%v", err))
+	}
+	l.findings = append(l.findings, failed...)
 }
 
 // report adds a finding about events to the seal's.

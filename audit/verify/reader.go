@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/note"
@@ -59,6 +60,7 @@ func (r *reader) rotation(ctx context.Context, writer string, s *storedSeal) (*E
 	if err != nil {
 		return nil, err
 	}
+	var failed error
 	for i, leaf := range leaves {
 		public, ok := announcedKey(leaf)
 		if !ok {
@@ -69,11 +71,15 @@ func (r *reader) rotation(ctx context.Context, writer string, s *storedSeal) (*E
 			return nil, err
 		}
 		if err := r.ring.announced(s.signed, public); err != nil {
-			return nil, fmt.Errorf("%s: event %d: %w: %w", s.key, evidence.Seq, errUntrusted, err)
+			failed = errors.Join(failed, fmt.Errorf("event %d %w", evidence.Seq, err))
+			continue // it may have been changed again before it signed anything
 		}
 		return evidence, nil
 	}
-	return nil, fmt.Errorf("%s: %w: it has two signatures, and no event under it announces a key", s.key, errUntrusted)
+	if failed == nil {
+		failed = errors.New("no event under it announces a key")
+	}
+	return nil, fmt.Errorf("%s: %w: it has two signatures, but %w", s.key, errUntrusted, failed)
 }
 
 // prove builds the proof of a leaf by its offset, and checks it.

@@ -86,6 +86,28 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// TestRotationTwice: a key that was announced, and changed again before it signed
+// anything.
+func TestRotationTwice(t *testing.T) {
+	t.Parallel()
+	old, never, next := newKey(t, "audit.example.com"), newKey(t, "audit.example.com"), newKey(t, "audit.example.com")
+	l := newLog(t, newShelf(), "gw-0a1b2c3d", old)
+	for _, k := range []*ledger.Key{never, next} {
+		l.own("log", "key_rotated", map[string]any{"old": old.Public, "new": k.Public})
+	}
+	l.keys = []*ledger.Key{old, next}
+	l.cut()
+	l.keys = []*ledger.Key{next}
+	l.events(10)
+	c := l.cut()
+	if r, err := l.verify(Options{Keys: verifiers(t, old)}); err != nil || r.ExitCode() != 0 || len(r.Findings) != 0 {
+		t.Errorf("%v\n%s", err, human(t, r))
+	}
+	if p, err := Prove(t.Context(), l.store, verifiers(t, old), c.id(4)); err != nil || len(p.Rotations) != 1 {
+		t.Error(err)
+	}
+}
+
 // TestRotationDamaged: what isn't proven to be the announcement announces nothing.
 func TestRotationDamaged(t *testing.T) {
 	t.Parallel()

@@ -277,8 +277,10 @@ func (m *mesh) records(t *testing.T, kind string, show func(line []byte)) {
 		if err := json.Unmarshal(line, &members); err != nil {
 			t.Fatalf("event: %v in %s", err, line)
 		}
-		if err := json.Unmarshal(members["metadata"], &metadata); err != nil {
-			t.Fatalf("event: %v in %s", err, line)
+		if text, ok := members["metadata"]; ok {
+			if err := json.Unmarshal(text, &metadata); err != nil {
+				t.Fatalf("event: %v in %s", err, line)
+			}
 		}
 		delete(members, "metadata")
 		maps.Copy(members, metadata)

@@ -37,6 +37,7 @@ type mesh struct {
 	sallyport *testenv.Sallyport
 	envoy     *testenv.Envoy
 
+	callers int    // of some
 	cut     string // the one that ballast has made larger
 	cutSize int64
 }

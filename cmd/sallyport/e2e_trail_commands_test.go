@@ -284,7 +284,9 @@ func TestCountedDenials(t *testing.T) {
 	r := rest("", "GET", "/vehicles/V-1001", "")
 	r.client = http2Client(t)
 	for range garbage {
-		m.denied(t, m.send(t, r), http.StatusUnauthorized, "authentication.missing")
+		if a := m.send(t, r); a.status != http.StatusUnauthorized {
+			t.Fatalf("status %d", a.status)
+		}
 	}
 	if err := m.sallyport.Stop(); err != nil {
 		t.Fatal(err)

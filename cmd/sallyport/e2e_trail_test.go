@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"maps"
@@ -68,7 +69,7 @@ func (m *mesh) outboxEvents(t *testing.T, codec *ledger.Codec, keep func(*ledger
 		if err != nil {
 			t.Fatal(err)
 		}
-		leaves, err := codec.DecodeAll(body)
+		leaves, err := codec.DecodeAll(bytes.TrimRight(body, "\x00"))
 		if err != nil {
 			t.Fatal(err)
 		}
