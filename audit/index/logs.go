@@ -209,3 +209,26 @@ func (x *Index) Reset(ctx context.Context, log string) error {
 	delete(x.ends, log)
 	return nil
 }
+
+// Bounds returns which rows of a log should be there: those before first were
+// removed by retention, those from next on haven't come yet.
+func (x *Index) Bounds(ctx context.Context, log string) (first, next uint64, err error) {
+	expired, err := x.expired(ctx, log)
+	if err != nil {
+		return 0, 0, err
+	}
+	if expired = merge(expired); len(expired) > 0 && expired[0].From == 0 {
+		first = expired[0].To
+	}
+	logs, err := x.Logs(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	next = first
+	for _, l := range logs {
+		if l.Log == log {
+			next = max(next, l.Next)
+		}
+	}
+	return first, next, nil
+}

@@ -137,6 +137,7 @@ func TestIndexCatchesUp(t *testing.T) {
 				p.await("a fault", func(s Status) bool { return s.Faults["index"] != nil })
 				x.set(nil)
 				p.settle()
+				x.holds(t, w.verifySent())
 				p.stop()
 
 				if err := x.Reset(t.Context(), p.Origin()); err != nil { // a new one, perhaps

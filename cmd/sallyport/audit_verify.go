@@ -139,25 +139,12 @@ func progress(out io.Writer) func(done, total uint64) {
 }
 
 // verifiedIndex is the index as verify sees it.
-type verifiedIndex struct{ index *index.Index }
-
-func (v verifiedIndex) Bounds(ctx context.Context, log string) (first, next uint64, err error) {
-	logs, err := v.index.Logs(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, l := range logs {
-		if l.Log == log {
-			return l.First, l.Next, nil
-		}
-	}
-	return 0, 0, nil
-}
+type verifiedIndex struct{ *index.Index }
 
 func (v verifiedIndex) Rows(ctx context.Context, log string, from, to uint64) iter.Seq2[verify.IndexRow, error] {
 	return func(yield func(verify.IndexRow, error) bool) {
-		for row, err := range v.index.Rows(ctx, log, from, to) {
-			r := verify.IndexRow{Seq: row.Seq, LeafHash: row.LeafHash, Differs: func(leaf []byte, batch string) string { return differs(row, leaf, batch) }}
+		for row, err := range v.Index.Rows(ctx, log, from, to) {
+			r := verify.IndexRow{Seq: row.Seq, Time: row.Time, LeafHash: row.LeafHash, Differs: func(leaf []byte, batch string) string { return differs(row, leaf, batch) }}
 			if !yield(r, err) {
 				return
 			}
