@@ -32,7 +32,7 @@ func (x *Index) Add(ctx context.Context, rows []Row) error {
 			return err
 		}
 		if x.db.Dialect() == database.SQLite {
-			return insertEach(ctx, tx, x.db, missing)
+			return insertRows(ctx, tx, x.db, missing)
 		}
 		return insertArrays(ctx, tx, missing)
 	})

@@ -46,17 +46,20 @@ func RowOf(leaf []byte, batch string) (Row, error) {
 		return Row{}, fmt.Errorf("leaf: it has more than %d bytes", maxLeaf)
 	}
 	var event struct {
-		EventID       string                     `json:"event_id"`
-		Timestamp     time.Time                  `json:"timestamp"`
-		Type          string                     `json:"event_type"`
-		CorrelationID string                     `json:"correlation_id"`
-		UserID        string                     `json:"user_id"`
-		Tool          string                     `json:"tool_name"`
-		Action        string                     `json:"action"`
-		Status        string                     `json:"status"`
-		Metadata      map[string]json.RawMessage `json:"metadata"`
-		Log           string                     `json:"log"`
-		Seq           *uint64                    `json:"seq"`
+		EventID       string    `json:"event_id"`
+		Timestamp     time.Time `json:"timestamp"`
+		Type          string    `json:"event_type"`
+		CorrelationID string    `json:"correlation_id"`
+		UserID        string    `json:"user_id"`
+		Tool          string    `json:"tool_name"`
+		Action        string    `json:"action"`
+		Status        string    `json:"status"`
+		Metadata      struct {
+			Reason     json.RawMessage `json:"reason"`
+			DecisionID json.RawMessage `json:"decision_id"`
+		} `json:"metadata"`
+		Log string  `json:"log"`
+		Seq *uint64 `json:"seq"`
 	}
 	if err := json.Unmarshal(leaf, &event); err != nil {
 		return Row{}, fmt.Errorf("leaf: %w", err)
@@ -67,7 +70,7 @@ func RowOf(leaf []byte, batch string) (Row, error) {
 	row := Row{
 		Log: event.Log, Seq: *event.Seq, Time: event.Timestamp, EventID: event.EventID, Type: event.Type,
 		CorrelationID: event.CorrelationID, UserID: event.UserID, Tool: event.Tool, Action: event.Action,
-		Status: event.Status, Reason: text(event.Metadata["reason"]), DecisionID: text(event.Metadata["decision_id"]),
+		Status: event.Status, Reason: text(event.Metadata.Reason), DecisionID: text(event.Metadata.DecisionID),
 		LeafHash: leafHash(leaf), Batch: batch, Payload: leaf,
 	}
 	return row.stored()

@@ -2,25 +2,31 @@ package index
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/database"
 )
 
-// insertEach is SQLite's way: there is no round trip to save.
-func insertEach(ctx context.Context, tx database.Tx, db *database.DB, rows []Row) error {
-	statement, err := tx.PrepareContext(ctx, "INSERT INTO audit_index_events ("+columns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-	if err != nil {
-		return err
-	}
-	defer statement.Close() //nolint:errcheck // it ends with the transaction
-	for _, r := range rows {
-		_, err := statement.ExecContext(ctx, r.Log, int64(r.Seq), db.Time(r.Time), //nolint:gosec // stored() saw to it
-			r.EventID, r.Type, r.CorrelationID, r.UserID, r.Tool, r.Action, r.Status, r.Reason, r.DecisionID,
-			r.LeafHash[:], r.Batch, r.Payload)
-		if err != nil {
+// insertRows is SQLite's way: many rows a statement, because each costs as much as
+// several rows do.
+func insertRows(ctx context.Context, tx database.Tx, db *database.DB, rows []Row) error {
+	const atOnce = 64
+	const placeholders = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	for len(rows) > 0 {
+		n := min(atOnce, len(rows))
+		arguments := make([]any, 0, 15*n)
+		for i := range n {
+			r := &rows[i]
+			arguments = append(arguments, r.Log, int64(r.Seq), db.Time(r.Time), //nolint:gosec // stored() saw to it
+				r.EventID, r.Type, r.CorrelationID, r.UserID, r.Tool, r.Action, r.Status, r.Reason, r.DecisionID,
+				r.LeafHash[:], r.Batch, r.Payload)
+		}
+		values := strings.Repeat(", "+placeholders, n)[2:]
+		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_index_events ("+columns+") VALUES "+values, arguments...); err != nil {
 			return err
 		}
+		rows = rows[n:]
 	}
 	return nil
 }

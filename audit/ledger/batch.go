@@ -26,7 +26,8 @@ type Codec struct {
 
 // NewCodec returns a codec. Close releases it.
 func NewCodec() (*Codec, error) {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	// The fastest level: half the CPU of the default one, which saves few bytes more.
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return nil, err
 	}

@@ -143,7 +143,7 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 
 // lastWords is how long the service may take to end after the grace period, most of
 // it for what is on its way to the archive.
-const lastWords = 6 * time.Second
+const lastWords = 8 * time.Second
 
 // waitFor waits for the group's end. Once ctx has ended it doesn't for longer than
 // the grace period and lastWords: what hangs then ends with the process.
