@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -9,17 +10,22 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Strangers counts the denials of callers that were not authenticated. Above a
-// rate per source they are not recorded one by one but in one event for all: who
-// sends garbage can't fill the journal or buy objects. It is safe for concurrent
-// use.
+// Strangers counts the denials that cost a caller nothing: of those who were not
+// authenticated, and of those over their rate limit. Above a rate per source, and
+// above one of all sources together, they are not recorded one by one but in one
+// event for many: who sends garbage can't fill the journal or buy objects. It is
+// safe for concurrent use.
 type Strangers struct {
 	limit rate.Limit
 	burst int
 
 	mu      sync.Mutex // guards what follows
+	all     *rate.Limiter
 	sources map[string]*source
 }
+
+// allSources is how many times the rate of one source all of them have together.
+const allSources = 20
 
 // maxSources bounds how many sources are told apart between two flushes; further
 // ones are counted as the source "".
@@ -38,28 +44,30 @@ type counted struct {
 // NewStrangers returns a counter that leaves perSecond denials of a source to be
 // recorded by themselves, and as many as ten seconds' worth at once.
 func NewStrangers(perSecond float64) *Strangers {
-	return &Strangers{limit: rate.Limit(perSecond), burst: max(1, int(10*perSecond)), sources: make(map[string]*source)}
+	limit, burst := rate.Limit(perSecond), max(1, int(10*perSecond))
+	return &Strangers{limit: limit, burst: burst, all: rate.NewLimiter(allSources*limit, allSources*burst), sources: make(map[string]*source)}
 }
 
 // Counted reports whether the denial was counted, so that it needs no event of
-// its own. reason is a code of a bounded table. A nil *Strangers counts nothing.
-func (s *Strangers) Counted(address, reason string, now time.Time) bool {
+// its own. who is the caller's network or, where it is known, the principal; reason
+// is a code of a bounded table. A nil *Strangers counts nothing.
+func (s *Strangers) Counted(who, reason string, now time.Time) bool {
 	if s == nil {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from, ok := s.sources[address]
+	from, ok := s.sources[who]
 	if !ok {
 		if len(s.sources) >= maxSources {
-			address = ""
+			who = ""
 		}
-		if from = s.sources[address]; from == nil {
+		if from = s.sources[who]; from == nil {
 			from = &source{limiter: rate.NewLimiter(s.limit, s.burst)}
-			s.sources[address] = from
+			s.sources[who] = from
 		}
 	}
-	if from.limiter.AllowN(now, 1) {
+	if from.limiter.AllowN(now, 1) && s.all.AllowN(now, 1) {
 		return false
 	}
 	c := from.counted[reason]
@@ -81,19 +89,19 @@ func (s *Strangers) Flush(now time.Time) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var events []byte
-	for address, from := range s.sources {
+	for who, from := range s.sources {
 		for reason, c := range from.counted {
-			events = appendCounted(events, now, address, reason, c)
+			events = appendCounted(events, now, who, reason, c)
 		}
 		if from.counted == nil && from.limiter.TokensAt(now) >= float64(s.burst) {
-			delete(s.sources, address)
+			delete(s.sources, who)
 		}
 		from.counted = nil
 	}
 	return events
 }
 
-func appendCounted(b []byte, now time.Time, address, reason string, c *counted) []byte {
+func appendCounted(b []byte, now time.Time, who, reason string, c *counted) []byte {
 	b = AppendHead(b, now, "denials")
 	b = append(b, `,"status":"deny","metadata":{"reason":"`...)
 	b = append(append(b, reason...), `","count":`...)
@@ -101,9 +109,27 @@ func appendCounted(b []byte, now time.Time, address, reason string, c *counted) 
 	b = c.first.UTC().AppendFormat(append(b, `,"first":"`...), TimeFormat)
 	b = c.last.UTC().AppendFormat(append(b, `","last":"`...), TimeFormat)
 	b = append(b, '"')
-	if address != "" {
-		quoted, _ := json.Marshal(address) // a string always encodes
+	if who != "" {
+		quoted, _ := json.Marshal(who) // a string always encodes
 		b = append(append(b, `,"source":`...), quoted...)
 	}
 	return append(b, "}}\n"...)
+}
+
+// Network is the part of an address that one caller can't choose freely: /24 of
+// IPv4, /64 of IPv6. Empty if it is no address.
+func Network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	ip, bits := ip.Unmap().WithZone(""), 64
+	if ip.Is4() {
+		bits = 24
+	}
+	prefix, err := ip.Prefix(bits)
+	if err != nil {
+		return ""
+	}
+	return prefix.String()
 }

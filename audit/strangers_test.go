@@ -83,3 +83,31 @@ func TestManyStrangers(t *testing.T) {
 		t.Errorf("%d denials are accounted for, there were %d", total, sources*each)
 	}
 }
+
+// TestAllStrangers: many sources together have a rate, too.
+func TestAllStrangers(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := NewStrangers(1)
+	own := 0
+	for i := range 1000 {
+		if !s.Counted(fmt.Sprint(i), "authentication.missing", now) {
+			own++
+		}
+	}
+	if own != allSources*10 {
+		t.Errorf("%d denials of 1000 sources have their own event, want %d", own, allSources*10)
+	}
+}
+
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"192.0.2.7": "192.0.2.0/24", "::ffff:192.0.2.7": "192.0.2.0/24", "2001:db8:1:2:3::4": "2001:db8:1:2::/64",
+		"fe80::1%eth0": "fe80::/64", "nobody": "", "": "",
+	} {
+		if got := Network(address); got != want {
+			t.Errorf("%q: %q, want %q", address, got, want)
+		}
+	}
+}

@@ -17,7 +17,7 @@ import (
 // never tokens or headers, and of arguments only the values that the catalogue
 // names.
 func (e *Engine) record(req *Request, d *Decision) error {
-	if d.Principal == nil && !d.Allow && e.strangers.Counted(req.ClientAddress, d.Reason.Code, d.Time) {
+	if !d.Allow && e.counted(req, d) {
 		return nil
 	}
 	buf, ok := e.records.Get().(*[]byte)
@@ -28,6 +28,17 @@ func (e *Engine) record(req *Request, d *Decision) error {
 	err := e.journal.Append(*buf, classOf(d))
 	e.records.Put(buf)
 	return err
+}
+
+// counted reports whether a denial needs no record of its own; see audit.Strangers.
+func (e *Engine) counted(req *Request, d *Decision) bool {
+	switch {
+	case d.Principal == nil:
+		return e.strangers.Counted(audit.Network(req.ClientAddress), d.Reason.Code, d.Time)
+	case d.Reason.Code == "rate_limit.exceeded":
+		return e.strangers.Counted(d.Principal.ID, d.Reason.Code, d.Time)
+	}
+	return false
 }
 
 // classOf is what the record of a decision is owed.

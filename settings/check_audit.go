@@ -16,9 +16,16 @@ var (
 	kmsPattern    = regexp.MustCompile(`^[A-Za-z0-9:/_-]{1,512}$`)
 )
 
+// maxAuditDir leaves room for the name of the socket in the 107 bytes that Linux
+// takes.
+const maxAuditDir = 95
+
 func (r *report) checkAudit(cfg *Config) {
 	a := &cfg.Audit
 	r.required("audit.dir", a.Dir, "the folder of the journal")
+	if len(a.Dir) > maxAuditDir {
+		r.refuse("audit.dir", "has more than %d bytes, and a Unix socket in it would have too long a name", maxAuditDir)
+	}
 	if len(a.Origin) > 128 || !logPattern.MatchString(a.Origin) {
 		r.refuse("audit.origin", "must be letters, digits, dots and dashes between slashes, such as sallyport.example.com/audit, not %q", clip(a.Origin))
 	}
@@ -32,6 +39,7 @@ func (r *report) checkAudit(cfg *Config) {
 	within(r, "audit.heartbeat_interval", a.HeartbeatInterval, time.Second, time.Hour)
 	within(r, "audit.unauthenticated_per_second", a.UnauthenticatedPerSecond, 1, 1000)
 	r.oneOf("audit.layout", a.Layout, "hybrid", "event", "batch")
+	within(r, "audit.index_retention_days", a.IndexRetentionDays, 0, 36500)
 	r.checkS3(a)
 	r.unique("audit.subject_key_files", a.SubjectKeyFiles)
 	switch {
@@ -96,9 +104,13 @@ func (r *report) checkEndpoint(path, text string) {
 func (r *report) checkDatabase(cfg *Config) {
 	d := &cfg.Database
 	r.oneOf("database.driver", d.Driver, "sqlite", "postgres")
+	r.oneOf("database.migrations", d.Migrations, "apply", "check")
 	within(r, "database.max_connections", d.MaxConnections, 1, 1000)
 	if d.Driver != "postgres" {
 		r.required("database.file", d.File, "SQLite's file")
+		if d.Migrations == "check" {
+			r.refuse("database.migrations", "check is for users of PostgreSQL: remove it")
+		}
 		for _, f := range []struct{ key, value string }{{"url", d.URL}, {"password_file", d.PasswordFile}} {
 			if f.value != "" {
 				r.refuse("database."+f.key, "does nothing without `driver: postgres`: set it, or remove this")

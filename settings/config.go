@@ -349,7 +349,7 @@ func defaults() Config {
 			BatchInterval: 2 * time.Second, HeartbeatInterval: time.Minute, UnauthenticatedPerSecond: 5, Layout: "hybrid",
 			S3Region: "ap-south-1", S3ObjectLockMode: "GOVERNANCE", S3RetentionDays: 365, DualWrite: true,
 		},
-		Database: Database{Driver: "sqlite", File: "/var/lib/sallyport/sallyport.db", MaxConnections: 10},
+		Database: Database{Driver: "sqlite", Migrations: "apply", File: "/var/lib/sallyport/sallyport.db", MaxConnections: 10},
 		Envoy: Envoy{
 			Listen: "127.0.0.1:10000", MaxRequestBytes: 1 << 20,
 			CheckTimeout: 6 * time.Second, ReceiveTimeout: 15 * time.Second, RequestTimeout: time.Minute,

@@ -73,6 +73,9 @@ type Audit struct {
 	// DualWrite also writes events to the database, where they can be searched.
 	// Default true.
 	DualWrite bool `yaml:"dual_write" env:"AUDIT_DUAL_WRITE"`
+	// IndexRetentionDays is how long events can be searched, within [0, 36500]; 0, the
+	// default: for as long as nobody removes them. The archive is another matter.
+	IndexRetentionDays int `yaml:"index_retention_days"`
 	// PseudonymiseUsers records users under random names, and who they are
 	// encrypted with a key of their own, so that it can be erased. Default false.
 	PseudonymiseUsers bool `yaml:"pseudonymise_users"`
@@ -100,6 +103,10 @@ type Database struct {
 	URL string `yaml:"url"`
 	// PasswordFile holds the password; a secret.
 	PasswordFile string `yaml:"password_file" file:"secret"`
+	// Migrations is apply, so that the schema is brought up to date by whoever starts,
+	// or check, for a user who may add events and nothing else: the owner then runs
+	// `sallyport audit maintain`. Default apply.
+	Migrations string `yaml:"migrations"`
 	// MaxConnections bounds the connections of this replica, within [1, 1000].
 	// Default 10.
 	MaxConnections int `yaml:"max_connections"`

@@ -184,7 +184,7 @@ func values() map[string]struct {
 		"pim.elevation_duration_seconds": {good: []string{"60", "24h"}, bad: []string{"59", "86401"}},
 		"pim.elevation_url":              {good: []string{"/elevate", "https://a.example.com/e?x=y"}, bad: []string{"''", "elevate", "//a.example.com", "http://a.example.com", "'javascript:x'", "/a?b"}},
 
-		"audit.dir":                        {good: []string{"/a", "a"}, bad: append(text, "''")},
+		"audit.dir":                        {good: []string{"/a", "a"}, bad: append(text, "''", "/"+strings.Repeat("a", 95))},
 		"audit.origin":                     {good: []string{"a", "sallyport.example.com/audit"}, bad: []string{"''", "/a", "a/", "a b", "a+b", "https://a"}},
 		"audit.writer":                     {good: []string{"gw-1", "''"}, bad: []string{"a/b", "-a", "a b", strings.Repeat("a", 49)}},
 		"audit.signing_key_files":          {with: map[string]string{"secrets_dir": "/s"}, good: []string{"[/s/a]", "[/s/a, /s/b]"}, bad: []string{"[/a]", "[/s/a, /s/a]", "['']"}},
@@ -206,6 +206,7 @@ func values() map[string]struct {
 		"audit.s3_access_key_file":         {with: credentials, good: []string{"/s/a"}, bad: []string{"/a", "[/s/a]"}},
 		"audit.s3_secret_key_file":         {with: credentials, good: []string{"/s/a"}, bad: []string{"/a", "''"}},
 		"audit.dual_write":                 {good: []string{"true", "false"}, bad: boolean},
+		"audit.index_retention_days":       {good: []string{"0", "36500"}, bad: []string{"-1", "36501"}},
 		"audit.pseudonymise_users":         {with: map[string]string{"secrets_dir": "/s", "audit": "{subject_key_files: [/s/a]}"}, good: []string{"true"}, bad: boolean},
 		"audit.subject_key_files":          {with: map[string]string{"secrets_dir": "/s", "audit": "{pseudonymise_users: true}"}, good: []string{"[/s/a]", "/s/a"}, bad: []string{"[]", "[/a]", "[/s/a, /s/a]"}},
 
@@ -213,6 +214,7 @@ func values() map[string]struct {
 		"database.file":            {good: []string{"a.db", "/a"}, bad: append(text, "''")},
 		"database.url":             {with: postgres, good: []string{"postgres://u@127.0.0.1:5432/d", "'postgres://u@db.example.com/d?sslmode=verify-full'", "'postgres:///d?host=/run/postgresql'"}, bad: []string{"''", "postgres://u@db.example.com/d", "postgres://u:p@127.0.0.1/d", "mysql://a/b", "postgres://u@127.0.0.1", "'postgres://u@10.0.0.1/d?sslmode=require'"}},
 		"database.password_file":   {with: postgres, good: []string{"/s/p", "''"}, bad: []string{"/p"}},
+		"database.migrations":      {with: postgres, good: []string{"apply", "check"}, bad: []string{"''", "none"}},
 		"database.max_connections": {good: []string{"1", "1000"}, bad: []string{"0", "1001"}},
 
 		"envoy.listen":                  {good: []string{"127.0.0.1:1", `"[::1]:0"`}, bad: []string{"0.0.0.0:443", "localhost:1", "unix:/a", "127.0.0.1:9001", "''"}},

@@ -48,6 +48,8 @@ func (l *listing) folder(ctx context.Context, name string) error {
 	for _, entry := range entries {
 		key := name + keyPart(entry)
 		switch {
+		case len(key) > maxKey || !fs.ValidPath(strings.TrimSuffix(key, "/")):
+			err = fmt.Errorf("%.80q… is no key that an archive can have", key)
 		case name == "" && strings.HasPrefix(key, temporary):
 		case !l.wants(key, entry.IsDir()):
 		case entry.IsDir():
@@ -98,11 +100,11 @@ func keyPart(entry fs.DirEntry) string {
 // of keys. One that isn't there is empty.
 func entriesOf(root fs.FS, name string) ([]fs.DirEntry, error) {
 	at := path.Clean(name)
-	if name != "" && at+"/" != name {
+	if name != "" && (at+"/" != name || !fs.ValidPath(at)) {
 		return nil, nil // no key begins like this
 	}
 	entries, err := fs.ReadDir(root, at)
-	if notThere(err) || errors.Is(err, fs.ErrInvalid) {
+	if notThere(err) {
 		return nil, nil
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(keyPart(a), keyPart(b)) })
@@ -119,6 +121,9 @@ func (f *Folder) Folders(ctx context.Context, prefix string) ([]string, error) {
 	var folders []string
 	for _, entry := range entries {
 		rest, ok := strings.CutPrefix(entry.Name(), begin)
+		if ok && !entry.IsDir() && !entry.Type().IsRegular() {
+			return nil, fmt.Errorf("list %s: %s is neither file nor folder", f.dir, in+entry.Name())
+		}
 		if !ok || !entry.IsDir() {
 			continue
 		}

@@ -45,12 +45,10 @@ type S3Config struct {
 	// request. Without them AWS' default chain finds credentials: environment,
 	// shared files, web identity, and the role of a container or a machine.
 	AccessKeyFile, SecretKeyFile string
-	// Timeout bounds each operation with its retries; 0: 30s.
-	Timeout time.Duration
 }
 
 const (
-	defaultTimeout = 30 * time.Second
+	defaultTimeout = 30 * time.Second // of each operation, with its retries
 	retentionSlack = time.Hour
 	minRetention   = 24 * time.Hour
 	maxRetention   = 36_500 * 24 * time.Hour // what S3 takes as a bucket's default
@@ -67,7 +65,6 @@ func (c S3Config) Validate() error {
 	check(c.Bucket != "", "bucket: missing")
 	check(c.Mode == Governance || c.Mode == Compliance, "mode: %q is neither %s nor %s", c.Mode, Governance, Compliance)
 	check(c.Retention >= minRetention && c.Retention <= maxRetention, "retention: %v is not within [24h, 876000h]", c.Retention)
-	check(c.Timeout >= 0, "timeout: %v is negative", c.Timeout)
 	check((c.AccessKeyFile == "") == (c.SecretKeyFile == ""), "access key file, secret key file: want both or neither")
 	if c.Endpoint != "" {
 		endpoint, err := url.Parse(c.Endpoint)
@@ -84,6 +81,8 @@ type S3 struct {
 	client *s3.Client
 	now    func() time.Time
 	skew   atomic.Int64 // nanoseconds
+
+	timeout time.Duration // of each operation
 }
 
 // NewS3 asks neither S3 nor, unless it must find the region, anybody else.
@@ -91,11 +90,8 @@ func NewS3(ctx context.Context, cfg S3Config, now func() time.Time) (*S3, error)
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("s3 archive: %w", err)
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultTimeout
-	}
-	s := &S3{cfg: cfg, now: now}
-	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	s := &S3{cfg: cfg, now: now, timeout: defaultTimeout}
+	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	shared, err := config.LoadDefaultConfig(ctx, config.WithRegion(cfg.Region))
 	if err != nil {
@@ -158,7 +154,7 @@ func (s *S3) WORM() bool { return true }
 func (s *S3) String() string { return "s3://" + s.cfg.Bucket }
 
 func (s *S3) limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.cfg.Timeout)
+	return context.WithTimeout(ctx, s.timeout)
 }
 
 // Put locks the object from the moment it exists. Where a delete marker hides the

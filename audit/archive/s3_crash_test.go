@@ -18,8 +18,8 @@ func TestS3ServerKilled(t *testing.T) {
 	server := startS3(t)
 	bucket := server.bucket(t, true)
 	cfg := server.config(t, bucket, writer)
-	cfg.Timeout = 5 * time.Second
 	store := newS3(t, cfg)
+	store.SetTimeout(5 * time.Second)
 	const n = 200
 	objects := make([]archive.Object, n)
 	for i := range objects {

@@ -376,7 +376,8 @@ func TestS3SilentServer(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}}
-	store := server.behind(t, f, func(c *archive.S3Config) { c.Timeout = 200 * time.Millisecond })
+	store := server.behind(t, f, nil)
+	store.SetTimeout(200 * time.Millisecond)
 	_, getErr := store.Get(t.Context(), "a", "")
 	_, lockErr := store.Lock(t.Context(), "a", "")
 	_, foldersErr := store.Folders(t.Context(), "")

@@ -62,7 +62,7 @@ func (s *s3Server) config(t *testing.T, bucket, user string) archive.S3Config {
 	dir := t.TempDir()
 	cfg := archive.S3Config{
 		Bucket: bucket, Region: testenv.S3Region, Endpoint: s.Endpoint(), PathStyle: true,
-		Mode: archive.Compliance, Retention: 365 * 24 * time.Hour, Timeout: 20 * time.Second,
+		Mode: archive.Compliance, Retention: 365 * 24 * time.Hour,
 		AccessKeyFile: filepath.Join(dir, "access"), SecretKeyFile: filepath.Join(dir, "secret"),
 	}
 	writeFile(t, cfg.AccessKeyFile, user+"\n")
@@ -388,7 +388,6 @@ func TestS3ConfigIsValidated(t *testing.T) {
 		"mode":       {func(c *archive.S3Config) { c.Mode = "compliance" }, "mode"},
 		"no mode":    {func(c *archive.S3Config) { c.Mode = "" }, "mode"},
 		"retention":  {func(c *archive.S3Config) { c.Retention = time.Hour }, "retention"},
-		"timeout":    {func(c *archive.S3Config) { c.Timeout = -1 }, "timeout"},
 		"one file":   {func(c *archive.S3Config) { c.AccessKeyFile = "x" }, "both or neither"},
 		"endpoint":   {func(c *archive.S3Config) { c.Endpoint = "s3.example.com" }, "endpoint"},
 		"with a key": {func(c *archive.S3Config) { c.Endpoint = "https://key:secret@s3.example.com" }, "endpoint"},

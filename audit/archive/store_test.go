@@ -346,3 +346,38 @@ func testEndedContext(t *testing.T, store opened) {
 		}
 	}
 }
+
+// TestFolderThatLies: what a listing could leave out is an error of it.
+func TestFolderThatLies(t *testing.T) {
+	t.Parallel()
+	for name, plant := range map[string]func(dir string) error{
+		"a link to a folder": func(dir string) error { return os.Symlink("/etc", filepath.Join(dir, "logs", "2027")) },
+		"a name that is no UTF-8": func(dir string) error {
+			return os.MkdirAll(filepath.Join(dir, "logs", "\xff", "x"), 0o700)
+		},
+		"very deep": func(dir string) error {
+			return os.MkdirAll(filepath.Join(dir, "logs", strings.Repeat("d/", 600)), 0o700)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			store, err := archive.OpenFolder(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, store, object("logs/a", "x"))
+			if err := plant(dir); err != nil {
+				t.Fatal(err)
+			}
+			_, foldersErr := store.Folders(t.Context(), "logs/")
+			var listErr error
+			for _, err := range store.Versions(t.Context(), "logs/", "") {
+				listErr = errors.Join(listErr, err)
+			}
+			if listErr == nil || name == "a link to a folder" && foldersErr == nil {
+				t.Errorf("listed without an error (folders: %v)", foldersErr)
+			}
+		})
+	}
+}

@@ -9,19 +9,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/audit/archive"
-	"github.com/sallyport/sallyport/audit/ledger"
 	"github.com/sallyport/sallyport/audit/verify"
 )
 
@@ -38,13 +36,6 @@ type Input struct {
 	Now      time.Time
 }
 
-// Counts is the population of one day.
-type Counts struct {
-	Day    string         `json:"day"`
-	Events int            `json:"events"`
-	By     map[string]int `json:"by"` // event type and status
-}
-
 // bundle is a zip file that is being written.
 type bundle struct {
 	zip   *zip.Writer
@@ -52,22 +43,20 @@ type bundle struct {
 	at    time.Time
 }
 
-// Write writes the bundle, a zip file. The report is what verifying found; it may
-// hold findings, which are no error.
+// Write writes the bundle, a zip file. The report is what verifying found: findings
+// are no error, nor are events that can't be read. An error says that the bundle
+// isn't complete.
 func Write(ctx context.Context, w io.Writer, in Input) (*verify.Report, error) {
 	b := &bundle{zip: zip.NewWriter(w), files: make(map[string]string), at: in.Now}
 	report, err := verify.Verify(ctx, in.Store, in.Verify)
-	if err != nil {
+	if err != nil && (report.Started.IsZero() || errors.Is(err, verify.ErrNoLogs)) {
 		return report, fmt.Errorf("verify: %w", err)
 	}
 	population, err := read(ctx, in)
 	if err != nil {
 		return report, err
 	}
-	checkpoints, err := verify.Latest(ctx, in.Store, in.Keys)
-	if err != nil {
-		return report, err
-	}
+	checkpoints, invalid := verify.Latest(ctx, in.Store, in.Keys)
 	var human bytes.Buffer
 	if err := report.WriteHuman(&human); err != nil {
 		return report, err
@@ -89,13 +78,14 @@ func Write(ctx context.Context, w io.Writer, in Input) (*verify.Report, error) {
 			return report, err
 		}
 	}
-	for _, c := range checkpoints {
-		if err := b.add("checkpoints/"+c.Writer+".txt", []byte(c.Signed)); err != nil {
-			return report, err
-		}
+	if err := b.checkpoints(checkpoints, invalid); err != nil {
+		return report, err
 	}
 	if err := b.samples(ctx, in, population); err != nil {
 		return report, err
+	}
+	if err := ctx.Err(); err != nil {
+		return report, err // what couldn't be read for that says nothing
 	}
 	return report, b.close(in.Signers)
 }
@@ -120,33 +110,50 @@ func (b *bundle) add(name string, content any) error {
 	return err
 }
 
-// samples proves some events, and says how their objects are locked.
-func (b *bundle) samples(ctx context.Context, in Input, p *population) error {
-	type sample struct {
-		Event string        `json:"event"`
-		Seal  string        `json:"seal"`
-		Lock  *archive.Lock `json:"lock,omitempty"` // of the seal
-	}
-	var list []sample
-	for _, s := range p.sampled {
-		proof, err := verify.Prove(ctx, in.Store, in.Keys, s.id)
-		if err != nil {
-			return fmt.Errorf("prove %s: %w", s.id, err)
-		}
-		if err := b.add("samples/"+s.id+".json", proof); err != nil {
+// checkpoints adds the newest seals, and why those of some logs aren't there.
+func (b *bundle) checkpoints(list []verify.Checkpoint, invalid error) error {
+	for _, c := range list {
+		if err := b.add("checkpoints/"+c.Writer+".txt", []byte(c.Signed)); err != nil {
 			return err
 		}
-		entry := sample{Event: s.id, Seal: s.seal}
-		if in.Store.WORM() {
-			lock, err := in.Store.Lock(ctx, s.seal, "")
-			if err != nil {
-				return fmt.Errorf("lock of %s: %w", s.seal, err)
-			}
-			entry.Lock = &lock
-		}
-		list = append(list, entry)
 	}
-	return b.add("samples.json", list)
+	if invalid == nil {
+		return nil
+	}
+	return b.add("checkpoints/missing.txt", []byte(invalid.Error()+"\n"))
+}
+
+// sample is an event that was chosen, and what came of proving it.
+type sample struct {
+	Event string        `json:"event"`
+	Seal  string        `json:"seal"`
+	Lock  *archive.Lock `json:"lock,omitempty"` // of the seal
+	Error string        `json:"error,omitempty"`
+}
+
+// samples proves some events, and says how their objects are locked.
+func (b *bundle) samples(ctx context.Context, in Input, p *population) error {
+	for i := range p.sampled {
+		s := &p.sampled[i]
+		proof, failed := verify.Prove(ctx, in.Store, in.Keys, s.Event)
+		if failed == nil {
+			if err := b.add("samples/"+s.Event+".json", proof); err != nil {
+				return err
+			}
+		}
+		if in.Store.WORM() {
+			lock, err := in.Store.Lock(ctx, s.Seal, "")
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("lock of %s: %w", s.Seal, err))
+			} else {
+				s.Lock = &lock
+			}
+		}
+		if failed != nil {
+			s.Error = failed.Error()
+		}
+	}
+	return b.add("samples.json", p.sampled)
 }
 
 // close adds the list of files with their hashes, signed, and ends the bundle.
@@ -169,103 +176,6 @@ func (b *bundle) close(signers []note.Signer) error {
 	return b.zip.Close()
 }
 
-// population is what was recorded in the period.
-type population struct {
-	byDay          map[string]*Counts
-	administration bytes.Buffer // acts of operators and the service, as recorded
-	sampled        []sampled
-	seen           int
-	chance         *rand.Rand
-}
-
-type sampled struct{ id, seal string }
-
-func (p *population) days() []Counts {
-	list := make([]Counts, 0, len(p.byDay))
-	for _, day := range slices.Sorted(maps.Keys(p.byDay)) {
-		list = append(list, *p.byDay[day])
-	}
-	return list
-}
-
-// read reads every event of the period once.
-func read(ctx context.Context, in Input) (*population, error) {
-	p := &population{byDay: make(map[string]*Counts), chance: rand.New(rand.NewPCG(in.Seed, in.Seed))}
-	codec, err := ledger.NewCodec()
-	if err != nil {
-		return nil, err
-	}
-	defer codec.Close()
-	for seal, err := range seals(ctx, in.Store) {
-		if err != nil {
-			return nil, err
-		}
-		if outside(in, seal.Time) {
-			continue
-		}
-		leaves, err := archive.Leaves(ctx, in.Store, codec, seal)
-		if err != nil {
-			return nil, err
-		}
-		_, writer, _ := cutLast(seal.Origin)
-		for _, leaf := range leaves {
-			event, err := audit.Parse(leaf)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", seal.Origin, err)
-			}
-			if covers(in, event.Timestamp) {
-				p.count(in, event, ledger.SealKey(writer, seal.Size))
-			}
-		}
-	}
-	return p, nil
-}
-
-func cutLast(origin string) (before, after string, found bool) {
-	i := strings.LastIndexByte(origin, '/')
-	if i < 0 {
-		return "", origin, false
-	}
-	return origin[:i], origin[i+1:], true
-}
-
-// outside reports whether what was sealed then can't be of the period: events are
-// sealed within a day, or a journal has filled.
-func outside(in Input, sealed time.Time) bool {
-	from, to := in.Verify.From, in.Verify.To
-	return !from.IsZero() && sealed.Before(from.UTC().Truncate(24*time.Hour)) || !to.IsZero() && sealed.After(to.UTC().AddDate(0, 0, 8))
-}
-
-// covers reports whether the time is on one of the period's days.
-func covers(in Input, t time.Time) bool {
-	day := t.UTC().Truncate(24 * time.Hour)
-	from, to := in.Verify.From, in.Verify.To
-	return (from.IsZero() || !day.Before(from.UTC().Truncate(24*time.Hour))) && (to.IsZero() || !day.After(to.UTC()))
-}
-
-// count counts the event, and may choose it as a sample: each with the same chance,
-// however many there are (reservoir sampling).
-func (p *population) count(in Input, e *audit.Event, seal string) {
-	day := e.Timestamp.Format(time.DateOnly)
-	c := p.byDay[day]
-	if c == nil {
-		c = &Counts{Day: day, By: make(map[string]int)}
-		p.byDay[day] = c
-	}
-	c.Events++
-	c.By[strings.TrimSuffix(e.EventType+" "+e.Status, " ")]++
-	if e.EventType == "operator" || e.EventType == "service" {
-		p.administration.Write(e.Raw)
-		p.administration.WriteByte('\n')
-	}
-	p.seen++
-	if len(p.sampled) < in.Samples {
-		p.sampled = append(p.sampled, sampled{e.EventID, seal})
-	} else if i := p.chance.IntN(p.seen); i < in.Samples {
-		p.sampled[i] = sampled{e.EventID, seal}
-	}
-}
-
 func readme(in Input, r *verify.Report, p *population) []byte {
 	verdict := map[int]string{0: "all is well", 1: "something was tampered with or is missing", 2: "something has not arrived yet", 3: "it could not be found out"}[r.ExitCode()]
 	worm := "The archive is locked storage (WORM)."
@@ -277,17 +187,20 @@ func readme(in Input, r *verify.Report, p *population) []byte {
 Archive: %s
 %s
 Period: %s to %s (UTC, whole days; empty: all)
-Events: %d in the period, %d verified, of %d logs
+Events: %d in the period, %d more that can't be read; %d verified, of %d logs
 Verification: %s (verify.txt, verify.json)
 
-population.json       every event of the period, counted by day, type and status
+population.json       every event of the period, counted by day, type and status, and
+                      where events are unread, with the objects that are missing or
+                      not as they were sealed
 administration.ndjson every act of an administrator and of the service, as recorded
 checkpoints/          the newest signed checkpoint of each log: keep them elsewhere, and
                       name them to "sallyport audit verify --anchor" next time
 keys.txt              the public keys; compare them with those that you were given before
-samples/              %d events chosen at random (seed %d), each with its proof:
+samples/              %d events chosen at random (seed %d), each with its proof
+                      (samples.json says so where there is none):
                       sallyport audit check-proof FILE --key keys.txt
 settings.json         retention and lock, as configured
 SHA256SUMS.signed     the hashes of these files, signed with the key of the log
-`, in.Now.UTC().Format(time.RFC3339), r.Store, worm, r.From, r.To, p.seen, r.Events, len(r.Logs), verdict, len(p.sampled), in.Seed)
+`, in.Now.UTC().Format(time.RFC3339), r.Store, worm, r.From, r.To, p.seen, p.unread, r.Events, len(r.Logs), verdict, len(p.sampled), in.Seed)
 }

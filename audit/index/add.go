@@ -50,9 +50,6 @@ func (x *Index) sorted(rows []Row) ([]Row, error) {
 		if err != nil {
 			return nil, err
 		}
-		if x.cfg.Payload == PayloadNone {
-			stored.Payload = nil
-		}
 		kept = append(kept, stored)
 	}
 	slices.SortStableFunc(kept, compareRows)

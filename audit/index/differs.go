@@ -13,7 +13,7 @@ func (r *Row) Differs(other *Row) string {
 		{"correlation_id", r.CorrelationID == other.CorrelationID}, {"user_id", r.UserID == other.UserID},
 		{"tool_name", r.Tool == other.Tool}, {"action", r.Action == other.Action}, {"status", r.Status == other.Status},
 		{"reason", r.Reason == other.Reason}, {"decision_id", r.DecisionID == other.DecisionID}, {"batch", r.Batch == other.Batch},
-		{"payload", len(r.Payload) == 0 || bytes.Equal(r.Payload, other.Payload)}, // it may not be kept
+		{"payload", bytes.Equal(r.Payload, other.Payload)},
 	} {
 		if !c.same {
 			return c.name

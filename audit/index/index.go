@@ -25,32 +25,19 @@ var (
 	ErrQuery = errors.New("bad query")
 )
 
-// What Config.Payload may say.
-const (
-	PayloadFull = "full"
-	PayloadNone = "none"
-)
-
 // Config says what is kept.
 type Config struct {
-	// Payload is "full" (the default), or "none": what is no column is then only
-	// in the archive, and text can't be searched for.
-	Payload string `yaml:"payload"`
-	// Retention is how long rows are kept, at least 24h; 0: until somebody
-	// removes them. PostgreSQL removes whole months.
-	Retention time.Duration `yaml:"retention"`
+	// Retention is how long rows are kept, at least 24h; 0: they are kept, until
+	// somebody removes them. PostgreSQL removes whole months.
+	Retention time.Duration
 }
 
-// Validate reports everything that is wrong.
+// Validate reports what is wrong.
 func (c Config) Validate() error {
-	var errs []error
-	if c.Payload != "" && c.Payload != PayloadFull && c.Payload != PayloadNone {
-		errs = append(errs, fmt.Errorf("payload: %q is neither %q nor %q", c.Payload, PayloadFull, PayloadNone))
-	}
 	if c.Retention != 0 && c.Retention < 24*time.Hour {
-		errs = append(errs, fmt.Errorf("retention: %v is less than 24h", c.Retention))
+		return fmt.Errorf("retention: %v is less than 24h", c.Retention)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // Index is the index in a database. It is safe for concurrent use, also by

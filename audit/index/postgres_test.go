@@ -173,20 +173,3 @@ func TestPartitions(t *testing.T) {
 	}
 	expectSize(t, x, logA, 4)
 }
-
-func TestPayloadNone(t *testing.T) {
-	t.Parallel()
-	for kind, config := range map[string]func(*testing.T) database.Config{"sqlite": sqliteConfig, "postgres": postgresConfig} {
-		x, _ := open(t, config(t), index.Config{Payload: index.PayloadNone})
-		want := row(t, logA, 0, nil)
-		add(t, x, want)
-		got, err := x.Get(t.Context(), want.EventID)
-		want.Payload = nil
-		if diff := cmp.Diff(want, got); diff != "" || err != nil {
-			t.Errorf("%s: %v (-want +got):\n%s", kind, err, diff)
-		}
-		if _, _, err := x.Search(t.Context(), index.Query{Text: "allowed", From: epoch}); err == nil {
-			t.Errorf("%s: a text is looked for where there is none", kind)
-		}
-	}
-}

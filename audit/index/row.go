@@ -27,7 +27,7 @@ type Row struct {
 	DecisionID    string // metadata.decision_id, of an outcome
 	LeafHash      [32]byte
 	Batch         string // the key of its batch in the archive
-	Payload       []byte // the leaf; nil where payloads aren't kept
+	Payload       []byte // the leaf
 }
 
 const (

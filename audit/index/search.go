@@ -120,8 +120,6 @@ func (x *Index) addText(where *conditions, q Query) error {
 		return fmt.Errorf("the text has %d bytes, not %d to %d", len(q.Text), minSearch, maxSearch)
 	case q.From.IsZero():
 		return errors.New("a text needs a time from which on it is looked for")
-	case x.cfg.Payload == PayloadNone:
-		return errors.New("payloads are not in this index, so no text can be looked for")
 	}
 	if x.db.Dialect() == database.SQLite {
 		where.add("instr(payload, ?) > 0", []byte(q.Text))

@@ -264,7 +264,7 @@ func TestNoRoom(t *testing.T) {
 	if err := fill(0); !errors.Is(err, ErrFull) {
 		t.Fatal(err)
 	}
-	if u := f.Usage(); u.State != Refusing || u.Bytes > u.Max/2 {
+	if u := f.Usage(); stateOf(f.level()) != stateRefusing || u.Bytes > u.Max/2 {
 		t.Errorf("usage %+v", u)
 	}
 	if !f.Healthy() {

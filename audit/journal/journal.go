@@ -67,7 +67,7 @@ func (c *Config) setDefaults() error {
 		c.MaxBytes = 4 << 30
 	}
 	if c.SegmentBytes == 0 {
-		c.SegmentBytes = min(16<<20, c.MaxBytes/16)
+		c.SegmentBytes = min(8<<20, c.MaxBytes/16)
 	}
 	if c.SegmentBytes < 4*MaxLine {
 		return fmt.Errorf("journal: segments of %d bytes are too small", c.SegmentBytes)
@@ -104,6 +104,7 @@ type Journal struct {
 	busy    atomic.Int64            // since when an Append has the turn, in Unix nanoseconds; 0: none has
 	flush   atomic.Int64            // since when an fdatasync is under way
 	others  atomic.Int64            // bytes of the segments before seg
+	freed   atomic.Uint64           // events below were released
 	extra   atomic.Int64            // what Extra said last
 	starved atomic.Bool             // no segment can be prepared
 	state   atomic.Int32            // the last one that was said
@@ -281,6 +282,7 @@ func (j *Journal) rotate(start time.Time) (*segment, error) {
 // begin makes a segment the one that is written to. It supersedes those that begin
 // with its number or later.
 func (j *Journal) begin(fresh *segment) {
+	fresh.begun = j.now()
 	j.mu.Lock()
 	for n := len(j.segments); n > 0 && j.segments[n-1].first >= fresh.first; n-- {
 		_ = j.segments[n-1].file.Close() // nobody uses it
@@ -337,9 +339,10 @@ func (j *Journal) Healthy() bool {
 }
 
 // Release removes the segments whose events are all below the number. The one that
-// is written to stays.
+// is written to goes when it is a minute old and all of its events were released.
 func (j *Journal) Release(before uint64) error {
 	j.mu.Lock()
+	j.freed.Store(max(j.freed.Load(), before))
 	var gone []*segment
 	for len(j.segments) > 1 && j.segments[1].first <= before && j.segments[1].first <= j.synced.Load() {
 		gone = append(gone, j.segments[0])

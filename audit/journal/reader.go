@@ -115,14 +115,3 @@ func (r *Reader) Follow(ctx context.Context, every time.Duration, yield func(num
 		}
 	}
 }
-
-// ReadDir shows the events of a journal that may be in use by another process, from
-// a number on, as far as they are written. It returns the number to go on with.
-func ReadDir(dir string, from uint64, yield func(number uint64, class audit.Class, line []byte) bool) (next uint64, err error) {
-	r, err := OpenReader(dir, from)
-	if err != nil {
-		return from, err
-	}
-	err = r.Read(yield)
-	return r.next, err
-}

@@ -91,7 +91,7 @@ func (j *Journal) load(first, end, acknowledged uint64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	s := &segment{first: first, path: path, file: f, size: info.Size()}
+	s := &segment{first: first, path: path, file: f, size: info.Size(), begun: j.now()}
 	j.segments = append(j.segments, s)
 	from := int64(-1)
 	off, next, err := scan(f, 0, first, end, func(number uint64, _ audit.Class, _ []byte, off int64) bool {
@@ -162,7 +162,7 @@ func (j *Journal) cutTorn(s *segment) error {
 		return nil
 	}
 	aside := j.asidePath(s.path)
-	if err := os.WriteFile(aside, rest[:end], 0o600); err != nil {
+	if err := j.keepCopy(aside, rest[:end]); err != nil {
 		return err
 	}
 	if _, err := s.file.WriteAt(make([]byte, end), off); err != nil {
@@ -170,6 +170,20 @@ func (j *Journal) cutTorn(s *segment) error {
 	}
 	j.truncate(s.path, aside, int64(end))
 	return s.file.datasync()
+}
+
+// keepCopy writes bytes to a new file, and returns nil when that is on the disk: what
+// it is a copy of is overwritten next.
+func (j *Journal) keepCopy(path string, b []byte) error {
+	f, err := j.disk.create(path, int64(len(b)))
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = f.datasync()
+	}
+	return errors.Join(err, f.Close(), syncDir(j.cfg.Dir))
 }
 
 func (j *Journal) asidePath(path string) string {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/sallyport/sallyport/audit"
 )
@@ -22,6 +23,7 @@ type segment struct {
 	file  file
 	size  int64
 	used  atomic.Int64 // bytes of frames
+	begun time.Time    // when it became the one that is written to, or was loaded
 }
 
 const (

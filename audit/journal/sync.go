@@ -11,6 +11,8 @@ const (
 	syncEvery = 100 * time.Millisecond
 	// retryEvery is how often a disk that failed is tried again.
 	retryEvery = 500 * time.Millisecond
+	// retireAfter is how long events that were all released may stay on the disk.
+	retireAfter = time.Minute
 )
 
 // syncer brings what was written to the disk: at once if somebody waits, for all
@@ -25,6 +27,7 @@ func (j *Journal) syncer() {
 		case <-j.wake:
 		case <-ticker.C:
 			j.measure()
+			j.retire()
 		}
 		if j.failed.Load() {
 			select {
@@ -39,6 +42,39 @@ func (j *Journal) syncer() {
 			_ = j.sync() // it has said so, or the next tick tries again
 		}
 	}
+}
+
+// retire goes on in the prepared segment when all events of the current one were
+// released, so that what they say doesn't stay on this disk.
+func (j *Journal) retire() {
+	s := j.seg.Load()
+	if s.used.Load() == 0 || !j.allReleased() || j.now().Sub(s.begun) < retireAfter {
+		return
+	}
+	select {
+	case <-j.turn:
+	default:
+		return // somebody writes
+	}
+	// Nobody else takes the prepared segment without the turn.
+	ready := j.allReleased() && !j.closed && !j.failed.Load() && len(j.spare) > 0
+	if ready {
+		_, err := j.rotate(time.Now())
+		ready = err == nil
+	}
+	j.give()
+	if !ready {
+		return // the next tick tries again
+	}
+	if err := j.Release(j.freed.Load()); err != nil {
+		j.log.Warn("journal: a segment that was released stays", "error", err)
+	}
+}
+
+// allReleased reports whether no event waits to be released.
+func (j *Journal) allReleased() bool {
+	next := j.next.Load()
+	return j.freed.Load() >= next && j.synced.Load() >= next
 }
 
 // sync brings everything that was written to the disk.

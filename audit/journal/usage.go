@@ -14,28 +14,25 @@ const (
 	levelFull     = 100
 )
 
-// State says what a journal of this fullness does.
-type State int32
+// state is what a journal of this fullness does.
+type state int32
 
 // The states, the better ones first.
 const (
-	OK       State = iota
-	Warn           // it fills up
-	Refusing       // it refuses some events, or all; see Append
+	stateOK       state = iota
+	stateWarn           // it fills up
+	stateRefusing       // it refuses some events, or all; see Append
 )
-
-func (s State) String() string { return [...]string{"ok", "warn", "refusing"}[s] }
 
 // Usage says how full the journal is.
 type Usage struct {
 	Bytes, Max int64
-	State      State         // also Refusing where the disk itself is full
 	Oldest     time.Duration // about, since the oldest event that wasn't released
 }
 
 // Usage returns how full the journal is.
 func (j *Journal) Usage() Usage {
-	u := Usage{Bytes: j.bytes(), Max: j.cfg.MaxBytes, State: stateOf(j.level())}
+	u := Usage{Bytes: j.bytes(), Max: j.cfg.MaxBytes}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.ages) > 0 {
@@ -93,26 +90,26 @@ func (j *Journal) recount() {
 
 // say logs that the state has changed.
 func (j *Journal) say(level int64) {
-	state := stateOf(level)
-	switch before := State(j.state.Swap(int32(state))); {
-	case state == before:
-	case state == Refusing:
+	now := stateOf(level)
+	switch before := state(j.state.Swap(int32(now))); {
+	case now == before:
+	case now == stateRefusing:
 		j.log.Error("the journal or its disk is nearly full, requests are refused until there is room", "percent", level)
-	case state == Warn && before == OK:
+	case now == stateWarn && before == stateOK:
 		j.log.Warn("the journal fills up: its events are not archived", "percent", level)
-	case before == Refusing:
+	case before == stateRefusing:
 		j.log.Info("the journal has room again", "percent", level)
 	}
 }
 
-func stateOf(level int64) State {
+func stateOf(level int64) state {
 	switch {
 	case level >= levelRefuse:
-		return Refusing
+		return stateRefusing
 	case level >= levelWarn:
-		return Warn
+		return stateWarn
 	}
-	return OK
+	return stateOK
 }
 
 // ages remember when the journal had come to which number.

@@ -27,23 +27,23 @@ func TestAdmission(t *testing.T) {
 	for _, tc := range []struct {
 		percent  int64
 		readOnly bool
-		state    State
+		state    state
 		refused  []audit.Class
 	}{
-		{0, false, OK, nil},
-		{69, false, OK, nil},
-		{70, false, Warn, nil},
-		{89, false, Warn, nil},
-		{90, false, Refusing, []audit.Class{read, write}},
-		{99, false, Refusing, []audit.Class{read, write}},
-		{100, false, Refusing, all},
-		{300, false, Refusing, all},
-		{89, true, Warn, nil},
-		{90, true, Refusing, []audit.Class{write}},
-		{94, true, Refusing, []audit.Class{write}},
-		{95, true, Refusing, []audit.Class{read, write}},
-		{99, true, Refusing, []audit.Class{read, write}},
-		{100, true, Refusing, all},
+		{0, false, stateOK, nil},
+		{69, false, stateOK, nil},
+		{70, false, stateWarn, nil},
+		{89, false, stateWarn, nil},
+		{90, false, stateRefusing, []audit.Class{read, write}},
+		{99, false, stateRefusing, []audit.Class{read, write}},
+		{100, false, stateRefusing, all},
+		{300, false, stateRefusing, all},
+		{89, true, stateWarn, nil},
+		{90, true, stateRefusing, []audit.Class{write}},
+		{94, true, stateRefusing, []audit.Class{write}},
+		{95, true, stateRefusing, []audit.Class{read, write}},
+		{99, true, stateRefusing, []audit.Class{read, write}},
+		{100, true, stateRefusing, all},
 	} {
 		t.Run(fmt.Sprint(tc.percent, "%,", tc.readOnly), func(t *testing.T) {
 			t.Parallel()
@@ -53,7 +53,7 @@ func TestAdmission(t *testing.T) {
 			cfg.Extra = func() int64 { return tc.percent*maxBytes/100 + 1 }
 			j := mustOpen(t, cfg, osDisk{})
 			defer mustClose(t, j)
-			if u := j.Usage(); u.State != tc.state || u.Max != maxBytes || u.Bytes != cfg.Extra() {
+			if u := j.Usage(); stateOf(j.level()) != tc.state || u.Max != maxBytes || u.Bytes != cfg.Extra() {
 				t.Errorf("usage %+v, want state %v", u, tc.state)
 			}
 			var refused []audit.Class

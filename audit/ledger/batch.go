@@ -80,6 +80,9 @@ func (c *Codec) Decode(body []byte, frames []int) (leaves [][]byte, err error) {
 		if len(raw) == 0 || raw[len(raw)-1] != '\n' {
 			return leaves, fmt.Errorf("frame %d doesn't end with a newline", i)
 		}
+		if bytes.Count(raw, []byte{'\n'}) > FrameEvents {
+			return leaves, fmt.Errorf("frame %d holds more than %d events", i, FrameEvents)
+		}
 		leaves = append(leaves, bytes.Split(raw[:len(raw)-1], []byte{'\n'})...)
 		body = body[n:]
 	}
@@ -97,6 +100,9 @@ func (c *Codec) DecodeAll(body []byte) ([][]byte, error) {
 	}
 	if len(raw) == 0 || raw[len(raw)-1] != '\n' {
 		return nil, errors.New("the events don't end with a newline")
+	}
+	if bytes.Count(raw, []byte{'\n'}) > maxCount {
+		return nil, fmt.Errorf("more than %d events", maxCount)
 	}
 	return bytes.Split(raw[:len(raw)-1], []byte{'\n'}), nil
 }

@@ -29,15 +29,14 @@ type Seal struct {
 	Size   uint64 `json:"-"` // of the tree
 	Root   Hash   `json:"-"`
 
-	First    uint64    `json:"first"`              // sequence of the first leaf since the seal before
-	Time     time.Time `json:"time"`               // the writer's clock at the cut
-	Layout   string    `json:"layout"`             // see the constants
-	Batch    *Batch    `json:"batch,omitempty"`    // nil in layout "event"
-	Singles  []int     `json:"singles,omitempty"`  // layout "hybrid": which leaves have an object of their own, counted from First
-	IDs      []byte    `json:"ids,omitempty"`      // layout "event": the ids of the leaves, 16 bytes each
-	Frontier []Hash    `json:"frontier"`           // of the tree; see ResumeTree
-	Leaves   []byte    `json:"leaves"`             // the first LeafMark bytes of each leaf's hash, to find the one that differs
-	Previous string    `json:"previous,omitempty"` // origin of the log that this one continues; in the first seal only
+	First    uint64    `json:"first"`             // sequence of the first leaf since the seal before
+	Time     time.Time `json:"time"`              // the writer's clock at the cut
+	Layout   string    `json:"layout"`            // see the constants
+	Batch    *Batch    `json:"batch,omitempty"`   // nil in layout "event"
+	Singles  []int     `json:"singles,omitempty"` // layout "hybrid": which leaves have an object of their own, counted from First
+	IDs      []byte    `json:"ids,omitempty"`     // layout "event": the ids of the leaves, 16 bytes each
+	Frontier []Hash    `json:"frontier"`          // of the tree; see ResumeTree
+	Leaves   []byte    `json:"leaves"`            // the first LeafMark bytes of each leaf's hash, to find the one that differs
 }
 
 // LeafMark is how many bytes of a leaf's hash a seal holds.

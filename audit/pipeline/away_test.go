@@ -56,7 +56,7 @@ func TestArchiveIsAwayForLong(t *testing.T) {
 				}
 				w.store.set(nil)
 				time.Sleep(time.Minute)
-				if s := p.Status(); s.Archived != s.Next || len(s.Faults) != 0 || s.OutboxBytes != 0 {
+				if s := p.Status(); s.Archived != s.Next || len(s.Faults) != 0 || p.OutboxBytes() != 0 {
 					t.Errorf("a minute after the archive came back: %+v", s)
 				}
 				p.append(0)

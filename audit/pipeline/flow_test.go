@@ -38,7 +38,7 @@ func TestEventsReachTheArchive(t *testing.T) {
 						t.Errorf("a batch of %d", l.cut.Count())
 					}
 				}
-				if s := p.Status(); len(s.Faults) != 0 || s.OutboxBytes != 0 {
+				if s := p.Status(); len(s.Faults) != 0 || p.OutboxBytes() != 0 {
 					t.Errorf("in the end: %+v", s)
 				}
 			})

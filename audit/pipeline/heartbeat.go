@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -72,13 +73,15 @@ func (p *Pipeline) lookAtPeers(ctx context.Context, peers map[string]peer) (map[
 			continue
 		}
 		size, err := p.peerSize(ctx, writer, known.size)
-		if err != nil {
-			return grown, err
-		}
 		if size > known.size {
-			if grown[writer] = size; len(grown) == maxPeers {
-				break
-			}
+			grown[writer] = size // with an error too: the next heartbeat goes on from there
+		}
+		switch {
+		case err != nil:
+			return grown, err
+		case len(grown) == maxPeers:
+			return grown, nil
+		case size > known.size:
 			continue
 		}
 		known.looked = now
@@ -87,19 +90,53 @@ func (p *Pipeline) lookAtPeers(ctx context.Context, peers map[string]peer) (map[
 	return grown, nil
 }
 
-// peerSize is the size of the writer's newest seal.
+// sealPage is how many seals are listed at once: S3's page.
+const sealPage = 1000
+
+// peerSize is the size of the writer's newest seal, from known on; with an error, of
+// the newest that was seen. It lists a page at ever larger sizes and then between
+// those: after a start a peer has many more seals than are worth listing.
 func (p *Pipeline) peerSize(ctx context.Context, writer string, known uint64) (uint64, error) {
-	after := ""
-	if known > 0 {
-		after = ledger.SealKey(writer, known)
+	low, high := known, uint64(math.MaxUint64)            // the newest seal's size is neither below nor above
+	for step, span := uint64(0), uint64(0); low < high; { // span: of a full page
+		at := low + step
+		size, more, err := p.sealsAfter(ctx, writer, at)
+		low = max(low, size)
+		switch {
+		case err != nil || size > 0 && !more:
+			return low, err
+		case size == 0:
+			high = at
+		default:
+			span = size - at
+			step = max(2*step, span)
+		}
+		if step = min(step, (high-low)/2); step < span {
+			step = 0 // the next page may be the last
+		}
 	}
+	return low, nil
+}
+
+// sealsAfter lists a page of the writer's seals that are larger than size and returns
+// the largest; 0: there is none. More reports whether the page was full.
+func (p *Pipeline) sealsAfter(ctx context.Context, writer string, size uint64) (largest uint64, more bool, err error) {
+	after := ""
+	if size > 0 {
+		after = ledger.SealKey(writer, size)
+	}
+	n := 0
 	for v, err := range p.store.Versions(ctx, ledger.SealPrefix+writer+"/", after) {
 		if err != nil {
-			return known, err
+			return largest, false, err
 		}
-		if _, size, err := ledger.ParseSealKey(v.Key); err == nil {
-			known = max(known, size)
+		if _, found, err := ledger.ParseSealKey(v.Key); err == nil && found > size {
+			largest = max(largest, found)
+			n++
+		}
+		if n == sealPage {
+			return largest, true, nil
 		}
 	}
-	return known, nil
+	return largest, false, nil
 }

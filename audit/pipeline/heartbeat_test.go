@@ -1,15 +1,19 @@
 package pipeline
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"sort"
 	"testing"
 	"time"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/audit/archive"
 	"github.com/sallyport/sallyport/audit/ledger"
 )
 
@@ -165,6 +169,73 @@ func TestHeartbeatThatIsNotRecorded(t *testing.T) {
 		}
 		if got := p.beat(t, peers); len(got) != 0 {
 			t.Errorf("names %v again", got)
+		}
+	})
+}
+
+// manySeals is an archive with the seals of a peer, at irregular sizes. It counts
+// the pages that are listed, and may stop answering after some.
+type manySeals struct {
+	archive.Store
+	n           int
+	pages, most int // most 0: no end
+}
+
+// size is that of a seal.
+func (s *manySeals) size(i int) uint64 { return uint64(16*i + i*i%16 + 1) }
+
+func (s *manySeals) Folders(context.Context, string) ([]string, error) { return []string{"peer"}, nil }
+
+func (s *manySeals) Versions(_ context.Context, _, after string) iter.Seq2[archive.Version, error] {
+	first := sort.Search(s.n, func(i int) bool { return ledger.SealKey("peer", s.size(i)) > after })
+	return func(yield func(archive.Version, error) bool) {
+		for i := first; i == first || i < s.n; i++ {
+			if (i-first)%sealPage == 0 {
+				s.pages++
+			}
+			if s.most > 0 && s.pages > s.most {
+				yield(archive.Version{}, errAway)
+				return
+			}
+			if i == s.n || !yield(archive.Version{Key: ledger.SealKey("peer", s.size(i))}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// The newest of many seals is found without listing them all, and what was found
+// before the archive stopped answering isn't lost.
+func TestHeartbeatFindsNewestSeal(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p, err := w.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const pages = 43 // a day
+		for _, n := range []int{1, 2, 999, 1000, 1001, 2000, pages * 1000, pages*1000 + 1} {
+			newest := (&manySeals{}).size(n - 1)
+			for _, known := range []uint64{0, newest / 3, newest - 1, newest} {
+				store := &manySeals{n: n}
+				p.store = store
+				if got, err := p.peerSize(t.Context(), "peer", known); got != newest || err != nil || store.pages > 14 {
+					t.Errorf("%d seals, from %d: newest is %d, %v, with %d pages; want %d", n, known, got, err, store.pages, newest)
+				}
+			}
+		}
+		store := &manySeals{n: pages * sealPage, most: 2}
+		p.store = store
+		peers := make(map[string]peer)
+		if err := p.heartbeat(t.Context(), peers); !errors.Is(err, errAway) {
+			t.Fatalf("heartbeat returns %v", err)
+		}
+		newest, seen := store.size(store.n-1), peers["peer"].size
+		if seen == 0 || seen >= newest {
+			t.Errorf("known are %d of %d events", seen, newest)
+		}
+		store.most = 0
+		if got := p.beat(t, peers); got["peer"] != newest {
+			t.Errorf("names %v, want %d", got, newest)
 		}
 	})
 }

@@ -100,9 +100,13 @@ func quote(s string) json.RawMessage {
 	return text
 }
 
-// network is the address without what names a single host: /24 or /48.
+// network is the address or network without what names a single host: /24 or /48.
+// What is neither, such as the id of a principal, is left out.
 func network(address string) string {
 	ip, err := netip.ParseAddr(address)
+	if prefix, prefixErr := netip.ParsePrefix(address); prefixErr == nil {
+		ip, err = prefix.Addr(), nil
+	}
 	if err != nil {
 		return ""
 	}

@@ -80,14 +80,15 @@ func (o *outbox) path(first uint64, kind string) string {
 
 // put writes a cut. It is in the outbox for good when put returns nil.
 func (o *outbox) put(first uint64, batch, signed []byte) error {
-	err := writeFile(o.path(first, "batch"), batch)
+	err := o.dropSeal(first)
+	if err == nil {
+		err = writeFile(o.path(first, "batch"), batch)
+	}
 	if err == nil {
 		// A crash here leaves a batch without its seal, which is no cut.
 		err = writeFile(o.path(first, "seal"), signed)
 	}
 	if err != nil {
-		// The next attempt may take more events: no seal must meet another's batch.
-		_ = os.Remove(o.path(first, "seal"))
 		return fmt.Errorf("outbox: %w", err)
 	}
 	o.mu.Lock()
@@ -96,6 +97,16 @@ func (o *outbox) put(first uint64, batch, signed []byte) error {
 	o.sizes[first] = int64(len(batch) + len(signed))
 	o.bytes.Add(o.sizes[first])
 	return nil
+}
+
+// dropSeal removes, for good, the seal that an attempt which failed has left. The next
+// one may take more events, and no seal must meet another's batch.
+func (o *outbox) dropSeal(first uint64) error {
+	err := os.Remove(o.path(first, "seal"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, syncDir(o.dir))
 }
 
 // waiting are the first sequences of the cuts, in order.

@@ -266,12 +266,6 @@ func (p *Pipeline) record(action string, metadata map[string]any) error {
 	return p.journal.Append(line, audit.Synced|audit.Reserve)
 }
 
-// Truncated records that the journal cut off what had been written and never
-// acknowledged.
-func (p *Pipeline) Truncated(metadata map[string]any) error {
-	return p.record("journal_truncated", metadata)
-}
-
 // Origin names the log.
 func (p *Pipeline) Origin() string { return p.origin }
 

@@ -78,15 +78,14 @@ func (p *Pipeline) drain() {
 
 // Status says how far events have come: each number is a count of events.
 type Status struct {
-	Origin      string
-	Next        uint64 // recorded
-	Synced      uint64 // on the disk
-	Sealed      uint64 // cut and signed
-	Archived    uint64
-	Indexed     uint64
-	OutboxBytes int64
-	Waiting     int              // cuts in the outbox
-	Faults      map[string]error // by "cut", "archive", "index", "heartbeat"; only what fails now
+	Origin   string
+	Next     uint64 // recorded
+	Synced   uint64 // on the disk
+	Sealed   uint64 // cut and signed
+	Archived uint64
+	Indexed  uint64
+	Waiting  int              // cuts in the outbox
+	Faults   map[string]error // by "cut", "archive", "index", "heartbeat"; only what fails now
 }
 
 // Status returns how far events have come.
@@ -94,7 +93,7 @@ func (p *Pipeline) Status() Status {
 	return Status{
 		Origin: p.origin, Next: p.journal.Next(), Synced: p.journal.Synced(), Sealed: p.sealed.Load(),
 		Archived: p.archived.Load(), Indexed: p.indexed.Load(),
-		OutboxBytes: p.outbox.bytes.Load(), Waiting: len(p.outbox.waiting()), Faults: p.faults.all(),
+		Waiting: len(p.outbox.waiting()), Faults: p.faults.all(),
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // nothing, and Pseudonym is empty. A subject who comes back gets a new pseudonym.
 //
 // Crash window: if the machine stops between this and the record of it, the
-// record is missing; Erasures still has it.
+// record is missing; the erased row still has its time.
 //
 // PostgreSQL's user needs UPDATE, which the gateway's own should not have; see
 // roles.sql.
@@ -42,20 +42,6 @@ func (s *Subjects) Erase(ctx context.Context, who Subject) (Erased, error) {
 		return erased, fmt.Errorf("erase: the key is destroyed, but traces of it may be in the database's files: %w", err)
 	}
 	return erased, nil
-}
-
-// Erasures returns what was erased from a time on, in the order of time.
-func (s *Subjects) Erasures(ctx context.Context, from time.Time) (found []Erased, err error) {
-	err = s.db.Query(ctx, func(rows *sql.Rows) error {
-		var e Erased
-		err := rows.Scan(&e.Pseudonym, database.ScanTime(&e.At))
-		found = append(found, e)
-		return err
-	}, "SELECT pseudonym, erased_at FROM audit_subjects WHERE erased_at >= $1 ORDER BY erased_at, pseudonym", s.db.Time(from))
-	if err != nil {
-		return nil, fmt.Errorf("list erasures: %w", err)
-	}
-	return found, nil
 }
 
 // Rewrap encrypts all keys under that of the first file and returns how many that

@@ -244,10 +244,6 @@ func erase(w *world) {
 		w.Error("who comes back has the old pseudonym")
 	}
 	w.refuses(s, pseudonym, sealed, subjects.ErrErased)
-	found, err := s.Erasures(w.Context(), w.now())
-	if diff := cmp.Diff([]subjects.Erased{want}, found); diff != "" || err != nil {
-		w.Errorf("erasures: %v (-want +got):\n%s", err, diff)
-	}
 }
 
 func otherReplica(w *world) {

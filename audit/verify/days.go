@@ -95,7 +95,12 @@ func (r *run) verifyDays(ctx context.Context) error {
 			if len(o.versions) == 0 {
 				continue
 			}
-			if d := dayOf(o.key); d != today {
+			d := dayOf(o.key)
+			if d == "" {
+				r.report.add(stray(o.key))
+				continue
+			}
+			if d != today {
 				if err := r.closeDay(ctx, today); err != nil {
 					return err
 				}

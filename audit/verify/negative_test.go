@@ -229,6 +229,14 @@ func TestTampered(t *testing.T) {
 			l.store.put(key, []byte("hello"))
 			return []want{tampered(CheckExtra, key, "no seal promises")}
 		}},
+		"a stray object beside the years":        {"", strayAt("note.txt")},
+		"a stray object beside the canaries":     {"", strayAt("_preflight.txt")},
+		"a stray object between the years":       {"", strayAt("year=2026-notes")},
+		"a stray object in a folder of its own":  {"", strayAt("other/x")},
+		"a stray object in a year":               {"", strayAt("year=2026/x")},
+		"a stray object before the days":         {"", strayAt("year=2026/month=03/a")},
+		"a stray object in a month that is none": {"", strayAt("year=2026/month=13x/x")},
+		"a stray object beside the logs":         {"", strayAt("_checkpoints/note.txt")},
 		"a stray object beside the seals": {"", func(l *testLog) []want {
 			key := ledger.SealPrefix + l.writer + "/zz"
 			l.store.put(key, []byte("hello"))
@@ -287,6 +295,14 @@ func TestTampered(t *testing.T) {
 				t.Log("\n" + human(t, r))
 			}
 		})
+	}
+}
+
+// strayAt puts an object where none belongs.
+func strayAt(name string) func(*testLog) []want {
+	return func(l *testLog) []want {
+		l.store.put(prefix+name, []byte("hello"))
+		return []want{tampered(CheckExtra, prefix+name, "no object can lie here")}
 	}
 }
 

@@ -127,8 +127,9 @@ type Checkpoint struct {
 	Signed string      `json:"signed"`
 }
 
-// Latest returns the newest seal of each log, by writer. It is an error if it isn't
-// signed by one of the keys or by one that the log announced under them.
+// Latest returns the newest seal of each log, by writer. It is an error if one isn't
+// signed by one of the keys or by one that the log announced under them; the other
+// logs' seals are returned, too.
 func Latest(ctx context.Context, store archive.Store, keys []note.Verifier) ([]Checkpoint, error) {
 	codec, err := ledger.NewCodec()
 	if err != nil {
@@ -140,22 +141,31 @@ func Latest(ctx context.Context, store archive.Store, keys []note.Verifier) ([]C
 		return nil, fmt.Errorf("list the logs: %w", err)
 	}
 	var checkpoints []Checkpoint
+	var failed error
 	for _, writer := range writers {
 		r := &reader{store: store, codec: codec, ring: newRing(keys)}
-		s, err := lastSealBefore(ctx, store, writer, func(*storedSeal) bool { return true })
+		c, err := r.latest(ctx, writer)
 		if err != nil {
-			return nil, fmt.Errorf("log %s: %w", writer, err)
+			failed = errors.Join(failed, fmt.Errorf("log %s: %w", writer, err))
 		}
-		if s == nil {
-			continue
+		if c != nil {
+			checkpoints = append(checkpoints, *c)
 		}
-		if _, err := r.catchUp(ctx, writer, s); err != nil {
-			return nil, fmt.Errorf("log %s: %w", writer, err)
-		}
-		checkpoints = append(checkpoints, Checkpoint{
-			Origin: s.Origin, Writer: writer, Size: s.Size, Root: s.Root, Time: s.Time.UTC().Format(timeFormat),
-			Key: r.ring.current, Object: s.key, Signed: string(s.signed),
-		})
 	}
-	return checkpoints, nil
+	return checkpoints, failed
+}
+
+// latest is the newest seal of a log; nil: it has none that can be read.
+func (r *reader) latest(ctx context.Context, writer string) (*Checkpoint, error) {
+	s, err := lastSealBefore(ctx, r.store, writer, func(*storedSeal) bool { return true })
+	if err != nil || s == nil {
+		return nil, err
+	}
+	if _, err := r.catchUp(ctx, writer, s); err != nil {
+		return nil, err
+	}
+	return &Checkpoint{
+		Origin: s.Origin, Writer: writer, Size: s.Size, Root: s.Root, Time: s.Time.UTC().Format(timeFormat),
+		Key: r.ring.current, Object: s.key, Signed: string(s.signed),
+	}, nil
 }

@@ -52,7 +52,6 @@ const (
 	CheckRoster    = "roster"    // a log, or its end, is missing that others saw
 	CheckHeartbeat = "heartbeat" // a log was silent
 	CheckIndex     = "index"     // the index says something else
-	CheckLocal     = "local"     // the archive isn't as far as its writer, or farther
 )
 
 // Log is what was verified of one log.

@@ -21,11 +21,6 @@ func (r *run) verifyRoster(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, local := range r.opts.Local {
-		if err := r.local(ctx, local); err != nil {
-			return err
-		}
-	}
 	for _, signed := range r.opts.Trusted {
 		if err := r.anchored(ctx, signed); err != nil {
 			return err
@@ -56,19 +51,6 @@ func (r *run) mentioned(ctx context.Context, writer string, m mention) error {
 	}
 	r.report.add(finding(Tampered, CheckRoster, r.originOf(writer), ledger.SealKey(writer, m.size), end, m.size-1,
 		"they are missing from the log of %s: event %d of %s saw it at size %d", writer, m.seq, m.log, m.size))
-	return nil
-}
-
-// local compares the archive with what a writer says of itself.
-func (r *run) local(ctx context.Context, local Local) error {
-	end, ok, err := r.reaches(ctx, local.Writer, local.Sealed)
-	if err != nil {
-		return err
-	}
-	if !ok && local.Sealed > 0 {
-		r.report.add(finding(Incomplete, CheckLocal, r.originOf(local.Writer), ledger.SealKey(local.Writer, local.Sealed), end, local.Sealed-1,
-			"the writer %s has sealed them, and not archived yet", local.Writer))
-	}
 	return nil
 }
 

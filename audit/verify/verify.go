@@ -32,7 +32,8 @@ type Options struct {
 	// log announced under one of these need not be named.
 	Keys []note.Verifier
 	// From and To limit the events to those of whole days in UTC: of From's day to
-	// To's, both included. Zero: no limit.
+	// To's, both included. Zero: no limit. What lies beside the folders of years and
+	// of logs belongs to no day: it is looked for without a limit only.
 	From, To time.Time
 	// Trusted are seals that somebody kept elsewhere. Each must lie on its archived
 	// log.
@@ -44,8 +45,6 @@ type Options struct {
 	Lock *LockPolicy
 	// Index is compared with the archive. Nil: there is none.
 	Index Index
-	// Local is how far writers are that could be asked.
-	Local []Local
 	// Sample is the part of the single objects beside batches whose content is
 	// read, within (0, 1]; 0 means all. That each of them is there is known from
 	// the listing.
@@ -68,12 +67,6 @@ type Options struct {
 type LockPolicy struct {
 	Mode         string        // "COMPLIANCE", or "GOVERNANCE": then both will do
 	MinRetention time.Duration // since the object was written
-}
-
-// Local is what a writer says of itself.
-type Local struct {
-	Writer string
-	Sealed uint64 // how many of its events are cut and signed
 }
 
 // Index is a search index beside the archive.
@@ -102,6 +95,9 @@ func (o *Options) complete() error {
 	}
 	if o.Sample < 0 || o.Sample > 1 {
 		return fmt.Errorf("verify: a sample of %v is not within (0, 1]", o.Sample)
+	}
+	if o.Parallel < 0 {
+		return fmt.Errorf("verify: %d batches at a time can't be", o.Parallel)
 	}
 	if o.Lock != nil && o.Lock.Mode != modeGovernance && o.Lock.Mode != modeCompliance {
 		return fmt.Errorf("verify: lock mode %q is neither %s nor %s", o.Lock.Mode, modeGovernance, modeCompliance)
@@ -179,6 +175,9 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	if err := r.verifyDays(ctx); err != nil {
+		return err
+	}
+	if err := r.verifyStrays(ctx); err != nil {
 		return err
 	}
 	if err := r.verifyRoster(ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport/sallyport/audit/archive"
 	"github.com/sallyport/sallyport/audit/ledger"
 )
 
@@ -42,5 +43,30 @@ func TestVerifyIntact(t *testing.T) {
 				t.Error(text)
 			}
 		})
+	}
+}
+
+// TestOptions: what makes no sense is refused before anything is read.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	l := threeCuts(t, ledger.LayoutHybrid)
+	for want, opts := range map[string]Options{
+		"-1 batches at a time": {Parallel: -1},
+		"a sample of 2":        {Sample: 2},
+		`lock mode "NONE"`:     {Lock: &LockPolicy{Mode: "NONE"}},
+	} {
+		if _, err := l.verify(opts); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestCanaries: what the check of the bucket leaves is no part of the trail.
+func TestCanaries(t *testing.T) {
+	t.Parallel()
+	l := threeCuts(t, ledger.LayoutHybrid)
+	l.store.put(archive.CanaryPrefix+"x", []byte("hello"))
+	if r, err := l.verify(Options{}); err != nil || len(r.Findings) != 0 {
+		t.Errorf("%v\n%s", err, human(t, r))
 	}
 }

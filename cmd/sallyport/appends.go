@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,16 +21,35 @@ import (
 
 // The journal has one writer. What an administrator does at the command line is
 // recorded by the service that runs beside it, through a socket in the journal's
-// folder that only its owner can open. A conversation: lines of events, the end of
+// folder that only its owner can open. A conversation: an act as JSON, the end of
 // writing; then "ok", or what went wrong.
+
+// act is what an administrator does. Its event is made by whoever has the journal.
+type act struct {
+	UserID   string         `json:"user_id"` // at the operating system
+	Action   string         `json:"action"`
+	Status   string         `json:"status"`
+	Metadata map[string]any `json:"metadata"`
+}
+
+// record appends the event of the act.
+func (a *act) record(journal appender) error {
+	entry := audit.Entry{Type: "operator", UserID: a.UserID, Action: a.Action, Status: a.Status, Metadata: a.Metadata}
+	line, err := entry.Line(time.Now())
+	if err != nil {
+		return err
+	}
+	return journal.Append(line, audit.Synced|audit.Single|audit.Reserve)
+}
 
 const (
 	appendSocket  = "append.sock"
-	maxAppend     = 64 << 10
+	maxAppend     = 32 << 10 // of an act; its event is a little longer
+	mostAppends   = 8        // at a time; others wait
 	appendTimeout = 5 * time.Second
 )
 
-// appender takes the record of an administrator's act.
+// appender takes events.
 type appender interface {
 	Append(lines []byte, class audit.Class) error
 }
@@ -46,7 +66,7 @@ func serveAppends(ctx context.Context, dir string, journal appender, log *slog.L
 	}
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	defer stop()
-	var running sync.WaitGroup
+	running, turns := new(sync.WaitGroup), make(chan struct{}, mostAppends)
 	defer running.Wait()
 	for {
 		conn, err := listener.Accept()
@@ -54,9 +74,13 @@ func serveAppends(ctx context.Context, dir string, journal appender, log *slog.L
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("audit socket: %w", err)
+			log.WarnContext(ctx, "audit socket", "error", err) // no reason to end the service
+			time.Sleep(100 * time.Millisecond)
+			continue
 		}
+		turns <- struct{}{}
 		running.Go(func() {
+			defer func() { <-turns }()
 			if err := serveAppend(conn, journal); err != nil {
 				log.WarnContext(ctx, "audit socket", "error", err)
 			}
@@ -80,45 +104,41 @@ func serveAppend(conn net.Conn, journal appender) error {
 	if err := conn.SetDeadline(time.Now().Add(appendTimeout)); err != nil {
 		return err
 	}
-	lines, err := io.ReadAll(io.LimitReader(conn, maxAppend+1))
+	text, err := io.ReadAll(io.LimitReader(conn, maxAppend+1))
 	if err != nil {
 		return err
 	}
 	answer := "ok\n"
-	if err := recordAct(lines, journal); err != nil {
+	if err := recordAct(text, journal); err != nil {
 		answer = err.Error() + "\n"
 	}
 	_, err = io.WriteString(conn, answer)
 	return err
 }
 
-// recordAct takes nothing but administrators' acts: what the service itself
-// records doesn't come over a socket.
-func recordAct(lines []byte, journal appender) error {
-	if len(lines) > maxAppend {
-		return errors.New("too long")
+func recordAct(text []byte, journal appender) error {
+	if len(text) > maxAppend {
+		return fmt.Errorf("more than %d bytes", maxAppend)
 	}
-	for line := range bytes.Lines(lines) {
-		event, err := audit.Parse(bytes.TrimSuffix(line, []byte("\n")))
-		if err != nil {
-			return err
-		}
-		if event.EventType != "operator" || line[len(line)-1] != '\n' {
-			return errors.New("not the record of an administrator's act")
-		}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	var a act
+	if err := decoder.Decode(&a); err != nil {
+		return fmt.Errorf("not an act: %w", err)
 	}
-	return journal.Append(lines, actClass)
+	if a.UserID == "" || a.Action == "" {
+		return errors.New("not an act: it lacks user_id or action")
+	}
+	return a.record(journal)
 }
 
-// actClass is what the record of an administrator's act is owed.
-const actClass = audit.Synced | audit.Single | audit.Reserve
-
-// appendClient records through the service.
-type appendClient struct{ path string }
-
-// Append implements appender.
-func (c appendClient) Append(lines []byte, _ audit.Class) error {
-	conn, err := net.DialTimeout("unix", c.path, appendTimeout)
+// send records the act through the service.
+func (a *act) send(socket string) error {
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	conn, err := net.DialTimeout("unix", socket, appendTimeout)
 	if err != nil {
 		return err
 	}
@@ -126,7 +146,7 @@ func (c appendClient) Append(lines []byte, _ audit.Class) error {
 	if err := conn.SetDeadline(time.Now().Add(appendTimeout)); err != nil {
 		return err
 	}
-	if _, err := conn.Write(lines); err != nil {
+	if _, err := conn.Write(text); err != nil {
 		return err
 	}
 	if unix, ok := conn.(*net.UnixConn); ok {

@@ -32,7 +32,7 @@ is: every event is a leaf of a Merkle tree whose checkpoints are signed.`,
 	cmd.AddCommand(
 		newAuditTailCommand(), newAuditSearchCommand(), newAuditShowCommand(), newAuditExplainCommand(), newAuditExportCommand(),
 		newAuditVerifyCommand(), newAuditProveCommand(), newAuditCheckProofCommand(), newAuditEvidenceCommand(),
-		newAuditStatusCommand(), newAuditRebuildCommand(), newAuditEraseCommand(),
+		newAuditStatusCommand(), newAuditRebuildCommand(), newAuditMaintainCommand(), newAuditEraseCommand(), newAuditRekeyCommand(),
 		newAuditPreflightCommand(), newAuditKeyCommand(),
 	)
 	return cmd
@@ -79,18 +79,12 @@ func (f *archiveFlags) open(cmd *cobra.Command) (store archive.Store, keys []not
 
 // verifiers parses the keys that flags or the configuration name.
 func (f *archiveFlags) verifiers(cfg *settings.Config) ([]note.Verifier, error) {
-	if len(f.keys) == 0 {
-		return configuredVerifiers(cfg)
+	texts, err := f.public(cfg)
+	if err != nil {
+		return nil, err
 	}
 	var all []note.Verifier
-	for _, text := range f.keys {
-		if !strings.Contains(text, "+") {
-			file, err := os.ReadFile(text)
-			if err != nil {
-				return nil, fmt.Errorf("--key: %w", err)
-			}
-			text = string(file)
-		}
+	for _, text := range texts {
 		keys, err := ledger.ParsePublic(text)
 		if err != nil {
 			return nil, fmt.Errorf("--key: %w", err)
@@ -100,22 +94,31 @@ func (f *archiveFlags) verifiers(cfg *settings.Config) ([]note.Verifier, error) 
 	return all, nil
 }
 
-// configuredVerifiers are the public halves of the keys that this installation
-// signs with. Who can change these can change the archive.
-func configuredVerifiers(cfg *settings.Config) ([]note.Verifier, error) {
-	keys, err := signingKeys(&cfg.Audit)
-	if err != nil {
-		return nil, err
-	}
-	var all []note.Verifier
-	for _, key := range keys {
-		v, err := note.NewVerifier(key.Public)
+// public returns the public keys as text, one or more in each, and comments with
+// them: those that flags name, or the public halves of the keys that this
+// installation signs with. Who can change the latter can change the archive.
+func (f *archiveFlags) public(cfg *settings.Config) (texts []string, err error) {
+	if len(f.keys) == 0 {
+		keys, err := signingKeys(&cfg.Audit)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, v)
+		for _, key := range keys {
+			texts = append(texts, key.Public)
+		}
+		return texts, nil
 	}
-	return all, nil
+	for _, text := range f.keys {
+		if !strings.Contains(text, "+") {
+			file, err := os.ReadFile(text)
+			if err != nil {
+				return nil, fmt.Errorf("--key: %w", err)
+			}
+			text = string(file)
+		}
+		texts = append(texts, strings.TrimSpace(text))
+	}
+	return texts, nil
 }
 
 // openIndex opens the index of the configuration.
@@ -127,7 +130,7 @@ func openIndex(ctx context.Context, cfg *settings.Config) (*index.Index, func() 
 	if err != nil {
 		return nil, nil, err
 	}
-	x, err := index.Open(ctx, db, index.Config{})
+	x, err := index.Open(ctx, db, indexConfig(&cfg.Audit))
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
@@ -164,6 +167,15 @@ func (p *period) parse(now time.Time) (from, to time.Time, err error) {
 	to, err = parseWhen("--until", p.until, now)
 	if err == nil && !to.IsZero() && !from.Before(to) {
 		err = errors.New("--since is not before --until")
+	}
+	return from, to, err
+}
+
+// days is parse for what looks at whole days: a day that begins at --until isn't
+// one of them.
+func (p *period) days(now time.Time) (from, to time.Time, err error) {
+	if from, to, err = p.parse(now); err == nil && !to.IsZero() {
+		to = to.Add(-time.Nanosecond)
 	}
 	return from, to, err
 }

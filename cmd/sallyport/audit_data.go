@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -302,4 +303,60 @@ func revealEvent(cmd *cobra.Command, row index.Row, why string) (err error) {
 		}
 		return err
 	})
+}
+
+func newAuditMaintainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "maintain",
+		Short: "Bring the database's schema up to date, make partitions, remove what is too old",
+		Long: `Maintain does what the service does by itself unless database.migrations is check:
+run it then once a day, as the owner of the tables.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			loaded, err := loadSettings(cmd)
+			if err != nil {
+				return err
+			}
+			cfg := *loaded.Config
+			cfg.Database.Migrations = database.Apply
+			db, err := database.Open(cmd.Context(), databaseConfig(&cfg))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, db.Close()) }()
+			x, err := index.Open(cmd.Context(), db, indexConfig(&cfg.Audit))
+			if err != nil {
+				return err
+			}
+			if cfg.Audit.PseudonymiseUsers {
+				if _, err := openSubjects(cmd.Context(), db, &cfg.Audit); err != nil {
+					return err
+				}
+			}
+			return x.Maintain(cmd.Context(), time.Now())
+		},
+	}
+}
+
+func newAuditRekeyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rekey",
+		Short: "Protect the users' keys with the first of audit.subject_key_files",
+		Long: `Rekey encrypts the keys of all users anew. To change the file: add the new one behind
+the old one at all replicas and restart them, then move it to the front and restart,
+then rekey, then remove the old one.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			s, closeAll, err := openSubjectsOf(cmd)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, closeAll()) }()
+			n, err := s.Rewrap(cmd.Context())
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d keys were encrypted anew\n", n)
+			}
+			return err
+		},
+	}
 }

@@ -30,8 +30,11 @@ signed checkpoint of each log, events chosen at random with their proofs, and th
 list of all this, signed. Its README says how to check it.
 
 It ends with verify's exit codes; the bundle is written whatever was found.`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error { return operational(cobra.NoArgs(cmd, args)) },
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if file == "" {
+				return operational(errors.New("--output is missing: name the new file"))
+			}
 			store, keys, cfg, err := flags.open(cmd)
 			if err != nil {
 				return operational(err)
@@ -41,12 +44,14 @@ It ends with verify's exit codes; the bundle is written whatever was found.`,
 				in.Seed = rand.Uint64() //nolint:gosec // chooses samples
 			}
 			in.Verify = verify.Options{Keys: keys}
-			if in.Verify.From, in.Verify.To, err = when.parse(in.Now); err != nil {
+			if in.Verify.From, in.Verify.To, err = when.days(in.Now); err != nil {
 				return operational(err)
 			}
-			in.Public = append(in.Public, flags.keys...)
+			if in.Public, err = flags.public(cfg); err != nil {
+				return operational(err)
+			}
 			if cfg != nil {
-				if err := describe(&in, &cfg.Audit, len(flags.keys) == 0); err != nil {
+				if err := describe(&in, &cfg.Audit); err != nil {
 					return operational(err)
 				}
 			}
@@ -56,7 +61,7 @@ It ends with verify's exit codes; the bundle is written whatever was found.`,
 			}
 			report, err := evidence.Write(cmd.Context(), to, in)
 			if err := errors.Join(err, to.Close()); err != nil {
-				return operational(errors.Join(err, os.Remove(file)))
+				return operational(errors.Join(err, os.Remove(file))) // it isn't complete
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d events verified, %d findings\n", file, report.Events, report.Found)
 			if code := report.ExitCode(); code != 0 {
@@ -71,12 +76,11 @@ It ends with verify's exit codes; the bundle is written whatever was found.`,
 	cmd.Flags().StringVarP(&file, "output", "o", "", "the new file (required)")
 	cmd.Flags().IntVar(&samples, "samples", 25, "how many events are proven one by one")
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "chooses them: the same seed, the same events (default: by chance)")
-	_ = cmd.MarkFlagRequired("output") // the flag is defined above
 	return cmd
 }
 
 // describe adds what the configuration says.
-func describe(in *evidence.Input, a *settings.Audit, withKeys bool) error {
+func describe(in *evidence.Input, a *settings.Audit) error {
 	in.Verify.Lock = lockPolicy(a)
 	in.Settings = map[string]any{
 		"layout": a.Layout, "batch_interval": a.BatchInterval.String(), "heartbeat_interval": a.HeartbeatInterval.String(),
@@ -88,10 +92,5 @@ func describe(in *evidence.Input, a *settings.Audit, withKeys bool) error {
 		return err
 	}
 	in.Signers = []note.Signer{keys[0]}
-	if withKeys {
-		for _, key := range keys {
-			in.Public = append(in.Public, key.Public)
-		}
-	}
 	return nil
 }

@@ -32,6 +32,9 @@ and until it is archived; older ones are found with search. It needs neither the
 database nor the archive, and can be used while the service runs.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if last < 0 || last > maxTail {
+				return fmt.Errorf("--lines: %d is not within [0, %d]", last, maxTail)
+			}
 			loaded, err := loadSettings(cmd)
 			if err != nil {
 				return err
@@ -46,6 +49,12 @@ database nor the archive, and can be used while the service runs.`,
 	return cmd
 }
 
+// maxTail bounds the events that tail holds.
+const maxTail = 100_000
+
+// followEvery is how often tail -f looks for more.
+const followEvery = 200 * time.Millisecond
+
 type tail struct {
 	dir    string
 	out    io.Writer
@@ -54,7 +63,11 @@ type tail struct {
 
 func (t *tail) run(ctx context.Context, last int, follow bool) error {
 	var newest [][]byte
-	next, err := journal.ReadDir(t.dir, 0, func(_ uint64, _ audit.Class, line []byte) bool {
+	events, err := journal.OpenReader(t.dir, 0)
+	if err != nil {
+		return err
+	}
+	err = events.Read(func(_ uint64, _ audit.Class, line []byte) bool {
 		newest = append(newest, slices.Clone(line))
 		if len(newest) > 2*last+100 {
 			newest = slices.Delete(newest, 0, len(newest)-last)
@@ -74,22 +87,18 @@ func (t *tail) run(ctx context.Context, last int, follow bool) error {
 			return err
 		}
 	}
-	for follow {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(200 * time.Millisecond):
-		}
-		var showErr error
-		next, err = journal.ReadDir(t.dir, next, func(_ uint64, _ audit.Class, line []byte) bool {
-			showErr = t.show(line)
-			return showErr == nil
-		})
-		if err := errors.Join(err, showErr); err != nil {
-			return err
-		}
+	if !follow {
+		return nil
 	}
-	return nil
+	var showErr error
+	err = events.Follow(ctx, followEvery, func(_ uint64, _ audit.Class, line []byte) bool {
+		showErr = t.show(line)
+		return showErr == nil
+	})
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil // it was told to stop
+	}
+	return errors.Join(err, showErr)
 }
 
 func (t *tail) show(line []byte) error {
@@ -336,7 +345,7 @@ for is left out and counted on standard error.`,
 				err = fmt.Errorf("--format: %q is none of ndjson, csv and ocsf", format)
 			}
 			if err := errors.Join(err, closeFile()); err != nil {
-				if file != "" && file != "-" && counts.Written == 0 {
+				if file != "" && file != "-" { // a part would be taken for the whole
 					err = errors.Join(err, os.Remove(file))
 				}
 				return err

@@ -37,7 +37,7 @@ has seen it: keep what evidence writes elsewhere, and name it with --anchor.
 
 Exit codes: 0 all is well, 1 something was tampered with or is missing, 2 something
 has not arrived yet, 3 it could not be found out.`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error { return operational(cobra.NoArgs(cmd, args)) },
 		RunE: func(cmd *cobra.Command, _ []string) error { return v.run(cmd) },
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return operational(err) })
@@ -70,7 +70,7 @@ func (v *verifyCommand) run(cmd *cobra.Command) (err error) {
 		return operational(err)
 	}
 	o := verify.Options{Keys: keys, Expect: v.expect, Sample: v.sample, Parallel: v.parallel, Strict: v.strict}
-	if o.From, o.To, err = v.period.parse(time.Now()); err != nil {
+	if o.From, o.To, err = v.period.days(time.Now()); err != nil {
 		return operational(err)
 	}
 	for _, name := range v.anchors {
@@ -79,6 +79,9 @@ func (v *verifyCommand) run(cmd *cobra.Command) (err error) {
 			return operational(err)
 		}
 		o.Trusted = append(o.Trusted, text)
+	}
+	if cfg != nil {
+		o.MaxHeartbeatGap = max(5*time.Minute, 5*cfg.Audit.HeartbeatInterval)
 	}
 	if cfg != nil && v.archive.folder == "" {
 		o.Lock = lockPolicy(&cfg.Audit)
@@ -176,8 +179,13 @@ func (e exitError) Error() string {
 
 func (e exitError) Unwrap() error { return e.err }
 
-// operational is the end of a verification that couldn't be made.
-func operational(err error) error { return exitError{code: 3, err: err} }
+// operational is the end of a verification that couldn't be made; nil for nil.
+func operational(err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{code: 3, err: err}
+}
 
 func newAuditProveCommand() *cobra.Command {
 	var flags archiveFlags

@@ -297,7 +297,7 @@ func TestCountedDenials(t *testing.T) {
 			Source, Reason string
 			Count          int
 		}
-		if err := json.Unmarshal(line, &e); err != nil || e.Source != "127.0.0.1" || e.Reason != "authentication.missing" {
+		if err := json.Unmarshal(line, &e); err != nil || e.Source != "127.0.0.0/24" || e.Reason != "authentication.missing" {
 			t.Errorf("%v: %s", err, line)
 		}
 		counted += e.Count

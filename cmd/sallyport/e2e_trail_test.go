@@ -44,10 +44,13 @@ func (m *mesh) events(t *testing.T) [][]byte {
 
 func (m *mesh) journalEvents(t *testing.T, found map[uint64][]byte) {
 	t.Helper()
-	_, err := journal.ReadDir(filepath.Join(m.dir, "audit/journal"), 0, func(number uint64, _ audit.Class, line []byte) bool {
-		found[number] = slices.Clone(line)
-		return true
-	})
+	events, err := journal.OpenReader(filepath.Join(m.dir, "audit/journal"), 0)
+	if err == nil {
+		err = events.Read(func(number uint64, _ audit.Class, line []byte) bool {
+			found[number] = slices.Clone(line)
+			return true
+		})
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}

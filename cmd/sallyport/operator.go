@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,54 +60,74 @@ func (o *operator) claims() (*idempotency.Redis, error) {
 }
 
 // do records what the operator is about to do, and does it.
-func (o *operator) do(ctx context.Context, name, why string, subject any, act func(context.Context) error) error {
-	return recorded(ctx, o.cfg, name, why, subject, act)
+func (o *operator) do(ctx context.Context, name, why string, subject any, do func(context.Context) error) error {
+	return recorded(ctx, o.cfg, name, why, subject, do)
 }
 
 // recorded records what an administrator is about to do, and does it: what can't
 // be recorded isn't done. A failure is recorded after it. subject is what is
 // changed, as it was.
-func recorded(ctx context.Context, cfg *settings.Config, name, why string, subject any, act func(context.Context) error) (err error) {
+func recorded(ctx context.Context, cfg *settings.Config, name, why string, subject any, do func(context.Context) error) (err error) {
 	who, err := user.Current()
 	if err != nil {
 		return fmt.Errorf("who are you: %w", err)
 	}
-	journal, closeJournal, err := openAppender(&cfg.Audit)
+	if strings.TrimSpace(why) == "" {
+		return errors.New("nothing was done: --why is blank, and it is for the record")
+	}
+	keep, closeJournal, err := openRecord(&cfg.Audit)
 	if err != nil {
 		return fmt.Errorf("nothing was done: %w", err)
 	}
 	defer func() { err = errors.Join(err, closeJournal()) }()
 	record := func(status string, metadata map[string]any) error {
 		metadata["why"], metadata["subject"] = why, subject
-		entry := audit.Entry{Type: "operator", UserID: who.Username, Action: name, Status: status, Metadata: metadata}
-		line, err := entry.Line(time.Now())
-		if err != nil {
-			return err
-		}
-		return journal.Append(line, actClass)
+		return keep(&act{UserID: who.Username, Action: name, Status: status, Metadata: metadata})
 	}
 	if err := record("begun", map[string]any{}); err != nil {
 		return fmt.Errorf("nothing was done: %w", err)
 	}
-	if err := act(ctx); err != nil {
-		return errors.Join(err, record("failed", map[string]any{"failed": err.Error()}))
+	if err := do(ctx); err != nil {
+		return errors.Join(err, record("failed", map[string]any{"failed": clipped(err.Error())}))
 	}
 	return nil
 }
 
-// openAppender opens the journal, or finds the service that has it open. It begins
-// none: what is recorded where no service runs is archived by nobody.
-func openAppender(a *settings.Audit) (appender, func() error, error) {
-	if _, err := os.Stat(filepath.Join(a.Dir, "journal")); err != nil {
+// openRecord returns what records acts: in the journal, or through the service that
+// has it open. It begins no journal: what is recorded where no service runs is
+// archived by nobody.
+func openRecord(a *settings.Audit) (keep func(*act) error, closeJournal func() error, err error) {
+	dir := filepath.Join(a.Dir, "journal")
+	if _, err := os.Stat(dir); err != nil {
 		return nil, nil, fmt.Errorf("it can't be recorded, because no service has its journal here (audit.dir): run this where one does: %w", err)
 	}
-	j, err := journal.Open(journal.Config{Dir: filepath.Join(a.Dir, "journal"), MaxBytes: int64(a.JournalMaxBytes)},
-		slog.New(slog.DiscardHandler), time.Now)
-	switch {
-	case errors.Is(err, journal.ErrInUse):
-		return appendClient{path: filepath.Join(a.Dir, appendSocket)}, func() error { return nil }, nil
-	case err != nil:
+	j, err := journal.Open(journal.Config{Dir: dir, MaxBytes: int64(a.JournalMaxBytes)}, slog.New(slog.DiscardHandler), time.Now)
+	if errors.Is(err, journal.ErrInUse) {
+		socket := filepath.Join(a.Dir, appendSocket)
+		return func(a *act) error { return a.send(socket) }, func() error { return nil }, nil
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	return j, j.Close, nil
+	if err := recordTruncation(j); err != nil {
+		return nil, nil, errors.Join(err, j.Close())
+	}
+	return func(a *act) error { return a.record(j) }, j.Close, nil
+}
+
+// recordTruncation records that opening the journal cut off what had been written
+// and never acknowledged.
+func recordTruncation(j *journal.Journal) error {
+	cut := j.Truncated()
+	if cut == nil {
+		return nil
+	}
+	entry := audit.Entry{Type: "log", Action: "journal_truncated", Metadata: map[string]any{
+		"segment": cut.Segment, "bytes": cut.Bytes, "copy": cut.Copy, "next": cut.Next,
+	}}
+	line, err := entry.Line(time.Now())
+	if err != nil {
+		return err
+	}
+	return j.Append(line, audit.Synced|audit.Reserve)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,9 @@ func openTrail(ctx context.Context, cfg *settings.Config, log *slog.Logger) (_ *
 			err = errors.Join(err, t.close())
 		}
 	}()
-	t.data = newAuditData(cfg)
+	if t.data, err = newAuditData(cfg); err != nil {
+		return nil, err
+	}
 	p, err := pipeline.Open(pipeline.Config{
 		Dir: a.Dir, Origin: a.Origin, Name: a.Writer, Layout: a.Layout,
 		Interval: a.BatchInterval, Heartbeat: a.HeartbeatInterval, Keys: keys, Version: versionText(),
@@ -78,10 +81,8 @@ func openTrail(ctx context.Context, cfg *settings.Config, log *slog.Logger) (_ *
 	}
 	opened.Store(p)
 	t.pipeline = p
-	if cut := t.journal.Truncated(); cut != nil {
-		if err := p.Truncated(map[string]any{"segment": cut.Segment, "bytes": cut.Bytes, "copy": cut.Copy, "next": cut.Next}); err != nil {
-			return nil, err
-		}
+	if err := recordTruncation(t.journal); err != nil {
+		return nil, err
 	}
 	checking, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -110,19 +111,43 @@ const flushPeriod = 10 * time.Second
 func (t *trail) flushStrangers(ctx context.Context) error {
 	ticker := time.NewTicker(flushPeriod)
 	defer ticker.Stop()
+	var counted []byte
+	var err error
 	for running := true; running; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			running = false
 		}
-		if events := t.strangers.Flush(time.Now()); len(events) > 0 {
-			if err := t.journal.Append(events, audit.Reserve); err != nil {
-				t.log.ErrorContext(ctx, "counted denials not recorded", "error", err)
-			}
+		counted = append(counted, t.strangers.Flush(time.Now())...)
+		if counted, err = t.appendCounted(counted); err != nil {
+			t.log.ErrorContext(ctx, "counted denials not recorded yet", "error", err)
 		}
 	}
 	return nil
+}
+
+const (
+	countedAtOnce = 64 << 10 // bytes in one Append
+	maxCounted    = 16 << 20 // bytes that wait for the journal; the oldest are dropped
+)
+
+// appendCounted records the events and returns those that it couldn't.
+func (t *trail) appendCounted(events []byte) (rest []byte, err error) {
+	for len(events) > 0 {
+		end := len(events)
+		if end > countedAtOnce {
+			end = 1 + bytes.LastIndexByte(events[:countedAtOnce], '\n')
+		}
+		if err := t.journal.Append(events[:end], audit.Reserve); err != nil {
+			if len(events) > maxCounted {
+				events = events[1+bytes.IndexByte(events[len(events)-maxCounted:], '\n')+len(events)-maxCounted:]
+			}
+			return events, err
+		}
+		events = events[end:]
+	}
+	return nil, nil
 }
 
 // record records what the service itself does.

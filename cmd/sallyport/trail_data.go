@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,13 +27,24 @@ type auditData struct {
 	subjects *subjects.Subjects
 }
 
-func newAuditData(cfg *settings.Config) *auditData { return &auditData{cfg: cfg} }
+// newAuditData refuses at once what no waiting would make right.
+func newAuditData(cfg *settings.Config) (*auditData, error) {
+	if cfg.Audit.PseudonymiseUsers {
+		if _, err := subjects.LoadKeys(cfg.Audit.SubjectKeyFiles...); err != nil {
+			return nil, invalid(err)
+		}
+	}
+	if err := databaseConfig(cfg).Validate(); err != nil {
+		return nil, invalid(fmt.Errorf("database: %w", err))
+	}
+	return &auditData{cfg: cfg}, nil
+}
 
 func databaseConfig(cfg *settings.Config) database.Config {
 	d := &cfg.Database
 	c := database.Config{Driver: database.Dialect(d.Driver), MaxConns: d.MaxConnections}
 	if c.Driver == database.Postgres {
-		c.URL, c.PasswordFile = d.URL, d.PasswordFile
+		c.URL, c.PasswordFile, c.Migrations = d.URL, d.PasswordFile, d.Migrations
 	} else {
 		c.File = d.File
 	}
@@ -50,7 +62,7 @@ func (d *auditData) open(ctx context.Context) (err error) {
 		}
 	}
 	if d.index == nil {
-		if d.index, err = index.Open(ctx, d.db, index.Config{}); err != nil {
+		if d.index, err = index.Open(ctx, d.db, indexConfig(&d.cfg.Audit)); err != nil {
 			d.index = nil
 			return err
 		}
@@ -78,12 +90,18 @@ func (d *auditData) close() error {
 	return d.db.Close()
 }
 
-// maintain makes the index's partitions ahead, and drops what is too old.
+// indexConfig is what the configuration says of the index.
+func indexConfig(a *settings.Audit) index.Config {
+	return index.Config{Retention: time.Duration(a.IndexRetentionDays) * 24 * time.Hour}
+}
+
+// maintain makes the index's partitions ahead, and drops what is too old, where the
+// service may.
 func (d *auditData) maintain(ctx context.Context, log *slog.Logger) error {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
 	for {
-		if d.cfg.Audit.DualWrite {
+		if d.cfg.Audit.DualWrite && d.cfg.Database.Migrations != database.Check {
 			err := d.open(ctx)
 			if err == nil {
 				err = d.index.Maintain(ctx, time.Now())

@@ -1,7 +1,6 @@
 package database
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -30,32 +29,30 @@ const (
 // Config says which database to open.
 type Config struct {
 	// Driver is "sqlite" or "postgres".
-	Driver Dialect `yaml:"driver"`
+	Driver Dialect
 	// File is SQLite's file, on a local disk; it is created for its owner alone.
-	File string `yaml:"file"`
+	File string
 	// URL is where PostgreSQL is, such as
 	// "postgres://user@host/name?sslmode=verify-full". Libpq's environment
 	// variables and its key=value form work too. Over a network it must not be
 	// left to the server whether there is TLS: sslmode allow and prefer (libpq's
 	// default) are refused.
-	URL string `yaml:"url"`
+	URL string
 	// PasswordFile holds the password of PostgreSQL's user; URL then has none. It
 	// is read for each connection, so it may change.
-	PasswordFile string `yaml:"password_file"`
+	PasswordFile string
 	// MaxConns is how many connections may be open, at most 1000; 0: 8. SQLite
 	// has one more, for writing.
-	MaxConns int `yaml:"max_conns"`
-	// Timeout bounds one statement or transaction, at most an hour; 0: 10s.
-	// Migrations may take longer.
-	Timeout time.Duration `yaml:"timeout"`
+	MaxConns int
 	// Migrations is "apply" (the default), or "check" for a user of PostgreSQL
 	// who may not change the schema: one that isn't up to date is then an error.
-	Migrations string `yaml:"migrations"`
+	Migrations string
 }
 
 const (
-	defaultConns, mostConns        = 8, 1000
-	defaultTimeout, longestTimeout = 10 * time.Second, time.Hour
+	defaultConns, mostConns = 8, 1000
+	// defaultTimeout bounds one statement or transaction. Migrations may take longer.
+	defaultTimeout = 10 * time.Second
 )
 
 // Validate reports everything that is wrong. Errors never hold a password.
@@ -81,12 +78,9 @@ func (c Config) Validate() error {
 		add(true, "driver: %q is neither %q nor %q", c.Driver, SQLite, Postgres)
 	}
 	add(c.MaxConns < 0 || c.MaxConns > mostConns, "max_conns: %d is not within [0, %d]", c.MaxConns, mostConns)
-	add(c.Timeout < 0 || c.Timeout > longestTimeout, "timeout: %v is not within [0, %v]", c.Timeout, longestTimeout)
 	add(c.Migrations != "" && c.Migrations != Apply && c.Migrations != Check, "migrations: %q is neither %q nor %q", c.Migrations, Apply, Check)
 	return errors.Join(errs...)
 }
-
-func (c Config) timeout() time.Duration { return cmp.Or(c.Timeout, defaultTimeout) }
 
 // postgres is what the driver makes of the URL.
 func (c Config) postgres() (*pgx.ConnConfig, error) {

@@ -23,15 +23,19 @@ type DB struct {
 
 // Open opens a database that must be there and answer; SQLite's file is created.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
+	return open(ctx, cfg, defaultTimeout)
+}
+
+func open(ctx context.Context, cfg Config, timeout time.Duration) (*DB, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
-	db := &DB{dialect: cfg.Driver, timeout: cfg.timeout(), check: cfg.Migrations == Check}
-	open := db.openPostgres
+	db := &DB{dialect: cfg.Driver, timeout: timeout, check: cfg.Migrations == Check}
+	connect := db.openPostgres
 	if cfg.Driver == SQLite {
-		open = db.openSQLite
+		connect = db.openSQLite
 	}
-	if err := open(cfg); err != nil {
+	if err := connect(cfg); err != nil {
 		return nil, fmt.Errorf("open %s: %w", cfg.Driver, err)
 	}
 	if err := db.Ping(ctx); err != nil {
@@ -56,7 +60,7 @@ func (db *DB) Ping(ctx context.Context) error {
 }
 
 // Query runs a statement that changes nothing and calls scan for each row. It
-// ends with the configured deadline.
+// ends after ten seconds.
 func (db *DB) Query(ctx context.Context, scan func(*sql.Rows) error, statement string, arguments ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, db.timeout)
 	defer cancel()

@@ -163,9 +163,12 @@ func changes(t *testing.T, cfg database.Config) {
 
 // deadline runs what would take forever.
 func deadline(t *testing.T, cfg database.Config) {
-	cfg.Timeout = 500 * time.Millisecond
-	db := open(t, cfg)
-	err := db.Query(t.Context(), func(*sql.Rows) error { return nil },
+	db, err := database.OpenWithin(t.Context(), cfg, 500*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.Query(t.Context(), func(*sql.Rows) error { return nil },
 		"WITH RECURSIVE forever(n) AS (SELECT 1 UNION ALL SELECT 1 FROM forever) SELECT count(*) FROM forever")
 	if err == nil {
 		t.Error("it ended")
@@ -253,8 +256,8 @@ func TestConfig(t *testing.T) {
 		"no url": postgres(""), "bad url": postgres("postgres://u:hunter2@h:port/n"), "prefer": postgres("postgres://u@db.example/n"),
 		"allow": postgres("postgres://u@db.example/n?sslmode=allow"), "second host": postgres("postgres://u@localhost,db.example/n?sslmode=prefer"),
 		"two passwords": {Driver: database.Postgres, URL: "postgres://u:hunter2@localhost/n", PasswordFile: "f"},
-		"conns":         {Driver: database.SQLite, File: "a", MaxConns: -1}, "timeout": {Driver: database.SQLite, File: "a", Timeout: -1},
-		"migrations": {Driver: database.Postgres, URL: "postgres://u@localhost/n", Migrations: "never"},
+		"conns":         {Driver: database.SQLite, File: "a", MaxConns: -1},
+		"migrations":    {Driver: database.Postgres, URL: "postgres://u@localhost/n", Migrations: "never"},
 	}
 	for name, cfg := range bad {
 		if err := cfg.Validate(); err == nil || strings.Contains(err.Error(), "hunter2") {

@@ -3,6 +3,7 @@ package database
 import (
 	"cmp"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -18,11 +19,13 @@ func (db *DB) openSQLite(cfg Config) error {
 		return err
 	}
 	// SQLite would let the group and others read it, and the files beside it.
-	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
+	// A file that is there isn't opened: closing it would end all locks that this
+	// process has on it.
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = file.Close()
 	}
-	if err := file.Close(); err != nil {
+	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	options := url.Values{

@@ -1,0 +1,4 @@
+package database
+
+// OpenWithin is Open with another time for each statement.
+var OpenWithin = open
