@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -9,11 +10,12 @@ import (
 )
 
 var (
-	logPattern    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*(/[A-Za-z0-9][A-Za-z0-9.-]*)*$`)
-	writerPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,47}$`)
-	bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-	kmsPattern    = regexp.MustCompile(`^[A-Za-z0-9:/_-]{1,512}$`)
+	logPattern       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*(/[A-Za-z0-9][A-Za-z0-9.-]*)*$`)
+	writerPattern    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,47}$`)
+	bucketPattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	publicKeyPattern = regexp.MustCompile(`^[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+$`)
+	regionPattern    = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+	kmsPattern       = regexp.MustCompile(`^[A-Za-z0-9:/_-]{1,512}$`)
 )
 
 // maxAuditDir leaves room for the name of the socket in the 107 bytes that Linux
@@ -33,6 +35,12 @@ func (r *report) checkAudit(cfg *Config) {
 		r.refuse("audit.writer", "must be 1 to 48 letters, digits, dots and dashes, not %q", clip(a.Writer))
 	}
 	r.unique("audit.signing_key_files", a.SigningKeyFiles)
+	r.unique("audit.trusted_keys", a.TrustedKeys)
+	for i, key := range a.TrustedKeys {
+		if !publicKeyPattern.MatchString(key) {
+			r.refuse(fmt.Sprintf("audit.trusted_keys[%d]", i), "must be a public key as `sallyport audit key public` shows it, not %q", clip(key))
+		}
+	}
 	within(r, "audit.journal_max_bytes", a.JournalMaxBytes, 64<<20, 1<<40)
 	r.oneOf("audit.when_full", a.WhenFull, "refuse", "read_only")
 	within(r, "audit.batch_interval", a.BatchInterval, 100*time.Millisecond, time.Minute)

@@ -22,6 +22,9 @@ type Audit struct {
 	// announced in every log. Empty: a key is made in Dir, where the archive is a
 	// folder.
 	SigningKeyFiles []string `yaml:"signing_key_files,one" file:"secret"`
+	// TrustedKeys are public keys that verify and prove trust beside those of
+	// SigningKeyFiles: of keys that have signed before.
+	TrustedKeys []string `yaml:"trusted_keys,one"`
 	// JournalMaxBytes is what may wait in Dir to be archived, within [64 MiB, 1
 	// TiB]. Default 4294967296.
 	JournalMaxBytes int `yaml:"journal_max_bytes"`

@@ -188,6 +188,7 @@ func values() map[string]struct {
 		"audit.origin":                     {good: []string{"a", "sallyport.example.com/audit"}, bad: []string{"''", "/a", "a/", "a b", "a+b", "https://a"}},
 		"audit.writer":                     {good: []string{"gw-1", "''"}, bad: []string{"a/b", "-a", "a b", strings.Repeat("a", 49)}},
 		"audit.signing_key_files":          {with: map[string]string{"secrets_dir": "/s"}, good: []string{"[/s/a]", "[/s/a, /s/b]"}, bad: []string{"[/a]", "[/s/a, /s/a]", "['']"}},
+		"audit.trusted_keys":               {good: []string{"['a/b+0123abcd+AbC/=']", "[]"}, bad: []string{"[a]", "['PRIVATE+KEY+a+0123abcd+A']", "['a+0123abcd+A', 'a+0123abcd+A']"}},
 		"audit.journal_max_bytes":          {good: []string{"67108864", "1099511627776"}, bad: []string{"67108863", "1099511627777", "1G"}},
 		"audit.when_full":                  {good: []string{"refuse", "read_only"}, bad: []string{"''", "drop", "allow"}},
 		"audit.batch_interval":             {good: []string{"100ms", "1m"}, bad: []string{"99ms", "61s", "1"}},

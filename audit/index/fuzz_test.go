@@ -5,7 +5,6 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -50,7 +49,7 @@ func FuzzRowOf(f *testing.F) {
 func FuzzCursor(f *testing.F) {
 	f.Add("MTc5MzcwNzIwMDAwMDAwMCA3IGFjbWU") // "1793707200000000 7 acme"
 	f.Add("")
-	db, err := database.Open(f.Context(), database.Config{Driver: database.SQLite, File: filepath.Join(f.TempDir(), "index.db"), Timeout: time.Minute})
+	db, err := database.Open(f.Context(), database.Config{Driver: database.SQLite, File: filepath.Join(f.TempDir(), "index.db")})
 	if err != nil {
 		f.Fatal(err)
 	}

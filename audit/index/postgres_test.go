@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -89,7 +88,7 @@ func TestKilledWhileAdding(t *testing.T) {
 	t.Parallel()
 	own := testenv.PostgresFor(t, testenv.PostgresOptions{})
 	x, db := open(t, database.Config{
-		Driver: database.Postgres, URL: own.URL(testenv.PostgresUser, testenv.PostgresPassword, "postgres"), MaxConns: 2, Timeout: 20 * time.Second,
+		Driver: database.Postgres, URL: own.URL(testenv.PostgresUser, testenv.PostgresPassword, "postgres"), MaxConns: 2,
 	}, index.Config{})
 	const batch, batches, kills = 200, 60, 3
 	progress := make(chan int) // batches that were added

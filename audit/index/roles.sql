@@ -5,8 +5,8 @@
 --   CREATE ROLE gateway LOGIN PASSWORD '…' IN ROLE sallyport_audit_writer;
 --   CREATE ROLE auditor LOGIN PASSWORD '…' IN ROLE sallyport_audit_reader;
 --
--- The gateway then runs with `migrations: check`; migrations, partitions and
--- retention (`maintain`), rebuilds and erasures are the owner's.
+-- The gateway then runs with `database.migrations: check`; migrations, partitions and
+-- retention (`sallyport audit maintain`), rebuilds and erasures are the owner's.
 CREATE ROLE sallyport_audit_writer NOLOGIN;
 CREATE ROLE sallyport_audit_reader NOLOGIN;
 

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 func sqliteConfig(t *testing.T) database.Config {
-	return database.Config{Driver: database.SQLite, File: filepath.Join(t.TempDir(), "index.db"), Timeout: time.Minute}
+	return database.Config{Driver: database.SQLite, File: filepath.Join(t.TempDir(), "index.db")}
 }
 
 func postgresConfig(t *testing.T) database.Config {
@@ -43,7 +43,7 @@ func postgresConfig(t *testing.T) database.Config {
 		t.Fatal(err)
 	}
 	url := server.URL(testenv.PostgresUser, testenv.PostgresPassword, name)
-	return database.Config{Driver: database.Postgres, URL: url, MaxConns: 4, Timeout: time.Minute}
+	return database.Config{Driver: database.Postgres, URL: url, MaxConns: 4}
 }
 
 func open(t *testing.T, cfg database.Config, with index.Config) (*index.Index, *database.DB) {

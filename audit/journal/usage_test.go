@@ -88,10 +88,10 @@ func TestFillsUp(t *testing.T) {
 	}
 	for _, level := range []struct { // it looks from time to time
 		percent int64
-		state   State
-	}{{75, Warn}, {0, OK}} {
+		want    state
+	}{{75, stateWarn}, {0, stateOK}} {
 		extra.Store(cfg.MaxBytes * level.percent / 100)
-		until(t, "it sees what the outbox has", func() bool { return State(j.state.Load()) == level.state && j.extra.Load() == extra.Load() })
+		until(t, "it sees what the outbox has", func() bool { return state(j.state.Load()) == level.want && j.extra.Load() == extra.Load() })
 	}
 	fill := func(class audit.Class) {
 		t.Helper()
@@ -112,7 +112,7 @@ func TestFillsUp(t *testing.T) {
 			t.Errorf("class %d ends at %d bytes, want %d", tc.class, got, want)
 		}
 	}
-	until(t, "it says that it is full", func() bool { return State(j.state.Load()) == Refusing })
+	until(t, "it says that it is full", func() bool { return state(j.state.Load()) == stateRefusing })
 	until(t, "events are synced", func() bool { return j.Synced() == j.Next() })
 	if err := j.Release(j.Next()); err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestFillsUp(t *testing.T) {
 	if err := j.Append(event("y"), 0); err != nil {
 		t.Errorf("after a release: %v", err)
 	}
-	until(t, "it says that it has room", func() bool { return State(j.state.Load()) == OK })
+	until(t, "it says that it has room", func() bool { return state(j.state.Load()) == stateOK })
 	extra.Store(cfg.MaxBytes * 9 / 10)
 	until(t, "the outbox counts", func() bool { return errors.Is(j.Append(event("z"), 0), ErrFull) })
 	mustClose(t, j)

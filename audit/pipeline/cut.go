@@ -102,7 +102,7 @@ type batch struct {
 // take reads the events of the next cut and makes leaves of them. A cut ends with
 // its day, so that the keys of its events and its batch have the same one.
 func (p *Pipeline) take(ctx context.Context) (*batch, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c := &batch{}
 	size, day := 0, int64(-1)

@@ -67,7 +67,7 @@ func (p *Pipeline) Check(ctx context.Context) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	for v, err := range p.store.Versions(ctx, ledger.SealPrefix+p.id.Writer+"/", ledger.SealKey(p.id.Writer, p.archived.Load())) {
 		if err != nil {
@@ -100,8 +100,12 @@ func (p *Pipeline) checkOwn(ctx context.Context, v archive.Version) error {
 	return fmt.Errorf("%w: %s; move %s aside, so that a new log begins", ErrForked, v.Key, p.cfg.Dir)
 }
 
+// callTimeout bounds one call of the archive or the index; of listings, one heartbeat's
+// or one check's.
+const callTimeout = 30 * time.Second
+
 func (p *Pipeline) limited(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return f(ctx)
 }

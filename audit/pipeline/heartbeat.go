@@ -58,7 +58,7 @@ func (p *Pipeline) heartbeat(ctx context.Context, peers map[string]peer) error {
 // lookAtPeers returns the logs that have grown since they were last named. The ones
 // that weren't looked at for the longest come first.
 func (p *Pipeline) lookAtPeers(ctx context.Context, peers map[string]peer) (map[string]uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	writers, err := p.store.Folders(ctx, ledger.SealPrefix)
 	if err != nil {

@@ -50,7 +50,6 @@ type Config struct {
 	Interval    time.Duration // an event waits at most this long for its cut; default 2s
 	Heartbeat   time.Duration // time between heartbeats; default 1m
 	Parallel    int           // objects written at a time; default 16
-	Timeout     time.Duration // of one call of the archive or the index; default 30s
 
 	// Keys sign seals: the first one does; the others may have before, so that the
 	// change can be announced.
@@ -90,7 +89,7 @@ func (c *Config) setDefaults() {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.Interval, 2 * time.Second}, {&c.Heartbeat, time.Minute}, {&c.Timeout, 30 * time.Second}} {
+	}{{&c.Interval, 2 * time.Second}, {&c.Heartbeat, time.Minute}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}

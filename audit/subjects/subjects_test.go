@@ -145,7 +145,7 @@ func TestSubjects(t *testing.T) {
 		t.Run("sqlite/"+name, func(t *testing.T) {
 			t.Parallel()
 			test(&world{T: t, time: time.Unix(1_795_000_000, 0), cfg: database.Config{
-				Driver: database.SQLite, File: filepath.Join(t.TempDir(), "subjects.db"), Timeout: time.Minute,
+				Driver: database.SQLite, File: filepath.Join(t.TempDir(), "subjects.db"),
 			}})
 		})
 		t.Run("postgres/"+name, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestSubjects(t *testing.T) {
 				t.Fatal(err)
 			}
 			test(&world{T: t, time: time.Unix(1_795_000_000, 0), cfg: database.Config{
-				Driver: database.Postgres, URL: server.URL(testenv.PostgresUser, testenv.PostgresPassword, database1), MaxConns: 3, Timeout: time.Minute,
+				Driver: database.Postgres, URL: server.URL(testenv.PostgresUser, testenv.PostgresPassword, database1), MaxConns: 3,
 			}})
 		})
 	}

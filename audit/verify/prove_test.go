@@ -252,6 +252,11 @@ func TestLatest(t *testing.T) {
 	if _, err := Latest(t.Context(), l.store, verifiers(t, first)); !errors.Is(err, errUntrusted) || !strings.Contains(err.Error(), last.key) {
 		t.Errorf("a foreign seal: %v", err)
 	}
+	other := newLog(t, l.store, "gw-ffffffff", first)
+	other.cut()
+	if got, err := Latest(t.Context(), l.store, verifiers(t, first)); err == nil || len(got) != 2 || got[1].Writer != other.writer {
+		t.Errorf("one of three logs can't be trusted: %+v, %v", got, err)
+	}
 	if got, err := Latest(t.Context(), newShelf(), verifiers(t, first)); err != nil || len(got) != 0 {
 		t.Errorf("empty: %v, %v", got, err)
 	}

@@ -262,9 +262,9 @@ those of the user as erased.`,
 	flags := cmd.Flags()
 	flags.StringVar(&who.Issuer, "issuer", "", "the issuer's name in the configuration (required)")
 	flags.StringVar(&who.Subject, "subject", "", "the subject, as in tokens (required)")
-	flags.StringVar(&why, "why", "", "the reason, for the record, without naming the user (required)")
+	flags.StringVar(&why, "why", "", "the reason, for the record, without naming the user (required, but for --dry-run)")
 	flags.BoolVar(&dryRun, "dry-run", false, "only say under which pseudonym the user was recorded")
-	for _, name := range []string{"issuer", "subject", "why"} {
+	for _, name := range []string{"issuer", "subject"} {
 		_ = cmd.MarkFlagRequired(name) // the flags are defined above
 	}
 	return cmd

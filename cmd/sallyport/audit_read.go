@@ -317,7 +317,7 @@ func newAuditExportCommand() *cobra.Command {
 		Long: `Export writes the events that the flags describe, oldest last: as they were recorded
 (ndjson), as a table (csv), or as OCSF 1.6 API Activity (class 6003, for decisions)
 and Entity Management (3004, for acts of administrators). What a format has no place
-for is left out and counted on standard error.`,
+for is left out and counted on standard error; recorded arguments are in ndjson only.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := f.prepare(); err != nil {

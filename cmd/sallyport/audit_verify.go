@@ -94,7 +94,7 @@ func (v *verifyCommand) run(cmd *cobra.Command) (err error) {
 			o.Index = verifiedIndex{x}
 		}
 	}
-	if !v.quiet && !v.asJSON {
+	if !v.quiet && !v.asJSON && onTerminal(cmd.ErrOrStderr()) {
 		o.Progress = progress(cmd.ErrOrStderr())
 	}
 	found, err := verify.Verify(cmd.Context(), store, o)
@@ -125,6 +125,16 @@ func lockPolicy(a *settings.Audit) *verify.LockPolicy {
 		return nil
 	}
 	return &verify.LockPolicy{Mode: a.S3ObjectLockMode, MinRetention: time.Duration(a.S3RetentionDays) * 24 * time.Hour}
+}
+
+// onTerminal reports whether somebody sees what is written.
+func onTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // progress shows how far it is, ten times a second at most.
@@ -286,8 +296,8 @@ func newAuditPreflightCommand() *cobra.Command {
 		Short: "Prove that the bucket refuses deletion",
 		Long: `Preflight reads the bucket's Object Lock configuration back, writes an object as the
 service would, and tries, with a second role, to delete it, to shorten its
-retention and to overwrite it. It touches nothing but its own object, which stays
-for a day.
+retention and to overwrite it. It touches nothing but objects of its own, one for
+each attempt, which stay for as long as the bucket's policy wants, a day at least.
 
 Give the second role's credentials: the more it may do the more the result says.
 With GOVERNANCE a role that may bypass it can delete; the report says so, and the

@@ -40,7 +40,7 @@ func openTrail(ctx context.Context, cfg *settings.Config, log *slog.Logger) (_ *
 	t := &trail{cfg: a, strangers: audit.NewStrangers(float64(a.UnauthenticatedPerSecond)), log: log}
 	if len(a.SigningKeyFiles) == 0 {
 		if err := makeSigningKey(signingKeyFiles(a)[0], a.Origin); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("audit.dir: %w", err)
 		}
 	}
 	keys, err := signingKeys(a)
@@ -62,7 +62,7 @@ func openTrail(ctx context.Context, cfg *settings.Config, log *slog.Logger) (_ *
 		},
 	}, log, time.Now)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("audit.dir: %w", err)
 	}
 	defer func() {
 		if err != nil {

@@ -22,7 +22,7 @@ func newTrailMetrics(t *trail) *trailMetrics {
 		bytes:    describe("journal_bytes", "Bytes that the journal and what waits for the archive take."),
 		maxBytes: describe("journal_max_bytes", "Bytes that they may take; requests are refused before."),
 		waiting:  describe("waiting_batches", "Sealed batches that are not in the archive yet."),
-		age:      describe("unarchived_seconds", "Age of the oldest event that is not sealed yet."),
+		age:      describe("unsealed_seconds", "Age of the oldest event that is not sealed yet."),
 		fail:     describe("failing", "1 while a part fails: cut, archive, index, heartbeat.", "part"),
 	}
 }
