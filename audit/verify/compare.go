@@ -88,15 +88,56 @@ func (c *chain) compareEnd(ctx context.Context) error {
 	if next < c.settled {
 		r.report.add(finding(Incomplete, CheckIndex, c.origin, "", next, c.settled-1, "the index doesn't have them yet"))
 	}
-	for row, err := range r.opts.Index.Rows(ctx, c.origin, c.end, math.MaxInt64) {
-		if err != nil {
+	return r.compareAhead(ctx, c.origin, c.end, next)
+}
+
+// maxAhead is how many rows that the archive doesn't have are looked at.
+const maxAhead = 100_000
+
+// compareAhead reports rows that the archive should have by now, and such as can't
+// be of now. end is where the seals end, ends where the index does.
+func (r *run) compareAhead(ctx context.Context, log string, end, ends uint64) error {
+	seen, late, expected := 0, false, end
+	for row, err := range r.opts.Index.Rows(ctx, log, end, math.MaxInt64) {
+		switch {
+		case err != nil:
 			return fmt.Errorf("index: %w", err)
+		case row.Time.After(r.report.Started.Add(underWay)) || row.Seq > expected+maxAhead:
+			r.report.add(finding(Tampered, CheckIndex, log, "", row.Seq, row.Seq, "the index has a row of it, and no log can have come so far"))
+			return nil
+		case row.Time.Before(r.report.Started.Add(-underWay)) && !late:
+			late = true
+			r.report.add(finding(Incomplete, CheckIndex, log, "", row.Seq, max(row.Seq, ends-min(ends, 1)),
+				"the index has them, and the archive not yet: its seals end at %d", end))
 		}
-		if row.Time.Before(r.report.Started.Add(-underWay)) {
-			r.report.add(finding(Incomplete, CheckIndex, c.origin, "", row.Seq, max(row.Seq, next-min(next, 1)),
-				"the index has them, and the archive not yet: its seals end at %d", c.end))
+		expected = row.Seq + 1
+		if seen++; seen == maxAhead {
+			break
 		}
-		break
+	}
+	return nil
+}
+
+// compareNames looks at the logs that only the index has.
+func (r *run) compareNames(ctx context.Context) error {
+	if r.opts.Index == nil || !r.period.to.IsZero() {
+		return nil
+	}
+	names, err := r.opts.Index.Names(ctx)
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	archived := make(map[string]bool)
+	for _, c := range r.logs {
+		archived[c.origin] = true
+	}
+	for _, name := range names {
+		if archived[name] {
+			continue
+		}
+		if err := r.compareAhead(ctx, name, 0, 0); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // WriteHuman writes the report for people.
@@ -29,7 +30,7 @@ func (r *Report) WriteHuman(w io.Writer) error {
 		fmt.Fprintf(&b, "         signed by %s\n", strings.Join(l.Keys, ", then "))
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "%s [%s] %s\n", strings.ToUpper(string(f.Severity)), f.Check, f.Message)
+		fmt.Fprintf(&b, "%s [%s] %s\n", strings.ToUpper(string(f.Severity)), f.Check, strings.ReplaceAll(f.Message, "\n", " "))
 	}
 	if more := r.Found - len(r.Findings); more > 0 {
 		fmt.Fprintf(&b, "… and %d more\n", more)
@@ -38,13 +39,32 @@ func (r *Report) WriteHuman(w io.Writer) error {
 		fmt.Fprintf(&b, "Of the single objects %.3g %% were read.\n", 100*r.Sample)
 	}
 	fmt.Fprintf(&b, "%s\n", r.verdict())
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable(b.String()))
 	return err
+}
+
+// printable replaces what a terminal could be deceived with: names of objects are
+// anybody's who can write to the archive. That line ends are ours is seen to where
+// findings are made.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
+func logs(n int) string {
+	if n == 1 {
+		return "1 log"
+	}
+	return fmt.Sprintf("%d logs", n)
 }
 
 // verdict is the report in one line.
 func (r *Report) verdict() string {
-	count := fmt.Sprintf("%d events in %d logs, %d objects, %.1f s", r.Events, len(r.Logs), r.Objects, r.Seconds)
+	count := fmt.Sprintf("%d events in %s, %d objects, %.1f s", r.Events, logs(len(r.Logs)), r.Objects, r.Seconds)
 	switch {
 	case r.has(Tampered):
 		verdict := "NOT INTACT: something was changed, added or taken away. " + count
@@ -57,7 +77,7 @@ func (r *Report) verdict() string {
 	case r.has(Incomplete):
 		return "INCOMPLETE: what is there is intact, but something hasn't come yet. " + count
 	case r.Events == 0:
-		return "Nothing to verify: the logs have no events in this period. " + count
+		return "NOTHING TO VERIFY: the logs have no events in this period, not even a heartbeat. " + count
 	case r.has(Warning):
 		return "Intact, with warnings. " + count
 	}

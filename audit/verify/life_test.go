@@ -168,9 +168,11 @@ func TestOpening(t *testing.T) {
 type rows struct {
 	first, next uint64
 	rows        []IndexRow
+	names       []string
 	err         error
 }
 
+func (x *rows) Names(context.Context) ([]string, error)                { return x.names, x.err }
 func (x *rows) Bounds(context.Context, string) (uint64, uint64, error) { return x.first, x.next, x.err }
 
 func (x *rows) Rows(_ context.Context, _ string, from, to uint64) iter.Seq2[IndexRow, error] {
@@ -185,6 +187,7 @@ func (x *rows) Rows(_ context.Context, _ string, from, to uint64) iter.Seq2[Inde
 
 func TestIndex(t *testing.T) {
 	t.Parallel()
+	l := threeCuts(t, ledger.LayoutHybrid)
 	tests := map[string]struct {
 		change func(*rows)
 		want   *want
@@ -210,11 +213,16 @@ func TestIndex(t *testing.T) {
 		"lagging": {func(x *rows) { x.next, x.rows = 600, x.rows[:600] }, &want{Incomplete, CheckIndex, []string{"events 600 to 749:", "doesn't have them yet"}}, 2},
 		"ahead":   {func(x *rows) { x.next, x.rows = 752, append(x.rows, IndexRow{Seq: 750}, IndexRow{Seq: 751}) }, &want{Incomplete, CheckIndex, []string{"events 750 to 751:", "the archive not yet"}}, 2},
 		"a moment ahead": {func(x *rows) {
-			x.next, x.rows = 751, append(x.rows, IndexRow{Seq: 750, Time: began.Add(day)})
+			x.next, x.rows = 751, append(x.rows, IndexRow{Seq: 750, Time: l.now.Add(2 * time.Minute)})
 		}, nil, 0},
+		"of the future": {func(x *rows) {
+			x.next, x.rows = 751, append(x.rows, IndexRow{Seq: 750, Time: began.Add(day)})
+		}, &want{Tampered, CheckIndex, []string{"event 750:", "no log can have come so far"}}, 1},
+		"far ahead": {func(x *rows) {
+			x.next, x.rows = 9_999_999, append(x.rows, IndexRow{Seq: 9_999_998, Time: l.now.Add(2 * time.Minute)})
+		}, &want{Tampered, CheckIndex, []string{"event 9999998:", "no log can have come so far"}}, 1},
 		"not reachable": {func(x *rows) { x.err = errors.New("connection refused") }, nil, 3},
 	}
-	l := threeCuts(t, ledger.LayoutHybrid)
 	for name, test := range tests {
 		x := &rows{next: 750}
 		for _, c := range l.cuts {
@@ -234,4 +242,21 @@ func TestIndex(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestIndexOfNobody: rows of a log that the archive doesn't have.
+func TestIndexOfNobody(t *testing.T) {
+	t.Parallel()
+	l := threeCuts(t, ledger.LayoutHybrid)
+	x := &rows{next: 750, names: []string{l.origin, "example.com/audit/nobody"}}
+	for _, c := range l.cuts {
+		for i, leaf := range c.leaves {
+			x.rows = append(x.rows, IndexRow{Seq: c.seal.First + uint64(i), LeafHash: ledger.LeafHash(leaf)})
+		}
+	}
+	r, err := l.verify(Options{Index: x})
+	if err != nil || r.ExitCode() != 2 {
+		t.Errorf("%v, exit %d\n%s", err, r.ExitCode(), human(t, r))
+	}
+	wantFinding(t, r, Incomplete, CheckIndex, "nobody", "the archive not yet")
 }

@@ -106,14 +106,14 @@ func newReport(store archive.Store, opts Options) *Report {
 }
 
 // ExitCode is 0 if all is well, 1 if something was tampered with or is missing, 2
-// if something hasn't come yet, and 3 if that couldn't be found out.
+// if something hasn't come yet, or there is nothing in the period, and 3 if that couldn't be found out.
 func (r *Report) ExitCode() int {
 	switch {
 	case r.has(Tampered):
 		return 1
 	case r.Failed != "":
 		return 3
-	case r.has(Incomplete), r.Strict && r.has(Warning):
+	case r.has(Incomplete), r.Strict && r.has(Warning), r.Events == 0:
 		return 2
 	}
 	return 0

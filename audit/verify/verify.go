@@ -71,6 +71,8 @@ type LockPolicy struct {
 
 // Index is a search index beside the archive.
 type Index interface {
+	// Names are the logs that there are rows of.
+	Names(ctx context.Context) ([]string, error)
 	// Bounds says which rows of a log must be there: before first they were removed
 	// by retention, from next on they have not come yet.
 	Bounds(ctx context.Context, log string) (first, next uint64, err error)
@@ -181,6 +183,9 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	if err := r.verifyRoster(ctx); err != nil {
+		return err
+	}
+	if err := r.compareNames(ctx); err != nil {
 		return err
 	}
 	if len(writers) == 0 && r.report.Objects == 0 {

@@ -39,7 +39,7 @@ func TestVerifyIntact(t *testing.T) {
 				!got.First.Equal(began) || got.Last.Before(began.Add(7*time.Second)) {
 				t.Errorf("log %+v", got)
 			}
-			if text := human(t, r); !strings.Contains(text, "not WORM") || !strings.Contains(text, "Intact. 750 events in 1 logs") {
+			if text := human(t, r); !strings.Contains(text, "not WORM") || !strings.Contains(text, "Intact. 750 events in 1 log,") {
 				t.Error(text)
 			}
 		})

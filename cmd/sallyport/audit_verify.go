@@ -154,6 +154,14 @@ func progress(out io.Writer) func(done, total uint64) {
 // verifiedIndex is the index as verify sees it.
 type verifiedIndex struct{ *index.Index }
 
+func (v verifiedIndex) Names(ctx context.Context) (names []string, err error) {
+	logs, err := v.Logs(ctx)
+	for _, l := range logs {
+		names = append(names, l.Log)
+	}
+	return names, err
+}
+
 func (v verifiedIndex) Rows(ctx context.Context, log string, from, to uint64) iter.Seq2[verify.IndexRow, error] {
 	return func(yield func(verify.IndexRow, error) bool) {
 		for row, err := range v.Index.Rows(ctx, log, from, to) {
