@@ -148,17 +148,6 @@ func checkFolder(path string) error {
 	return nil
 }
 
-func checkParent(path string) error {
-	info, err := os.Stat(filepath.Dir(path))
-	switch {
-	case err != nil:
-		return fmt.Errorf("can't be created: the folder: %s", fileError(err))
-	case !info.IsDir():
-		return fmt.Errorf("can't be created: %s is not a folder", filepath.Dir(path))
-	}
-	return nil
-}
-
 // checkReadable opens the file, because a look at its mode doesn't tell.
 func checkReadable(path string) error {
 	info, err := os.Stat(path)

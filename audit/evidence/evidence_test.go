@@ -212,7 +212,7 @@ func TestTampered(t *testing.T) {
 			return s.Count(), seals[1]
 		}, true},
 		"a seal emptied, and the next one removed": {ledger.LayoutBatch, func(tr *trail, seals []string) (int, string) {
-			lost := int(tr.seal(seals[2]).Size - tr.seal(seals[1]).First) //nolint:gosec // few
+			lost := int(tr.seal(seals[2]).Size - tr.seal(seals[1]).First)
 			tr.remove(seals[2])
 			if err := os.Truncate(filepath.Join(tr.dir, seals[1]), 0); err != nil {
 				tr.t.Fatal(err)

@@ -46,7 +46,7 @@ func newTrail(t *testing.T, layout string) *trail {
 	}
 	local, sum := t.TempDir(), 0
 	for i := range tr.events {
-		shift := firstDay.AddDate(0, 0, i).Sub(time.Now())
+		shift := time.Until(firstDay.AddDate(0, 0, i))
 		next := tr.run(local, layout, func() time.Time { return time.Now().Add(shift) })
 		tr.events[i] = next - sum
 		sum = next
@@ -93,7 +93,7 @@ func (tr *trail) run(local, layout string, now func() time.Time) int {
 	if err := <-ended; err != nil {
 		tr.t.Fatal(err)
 	}
-	next := int(j.Next()) //nolint:gosec // few
+	next := int(j.Next())
 	if err := j.Close(); err != nil {
 		tr.t.Fatal(err)
 	}

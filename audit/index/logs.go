@@ -99,7 +99,7 @@ func (x *Index) present(ctx context.Context, log string, from uint64) (found []R
 			SELECT seq, seq - row_number() OVER (ORDER BY seq) AS island FROM (
 				SELECT DISTINCT seq FROM audit_index_events WHERE log = $1 AND seq >= $2 ORDER BY seq LIMIT `+strconv.Itoa(rangesAtOnce)+`
 			) AS numbers
-		) AS islands GROUP BY island ORDER BY 1`, log, int64(from)) //nolint:gosec // compared above
+		) AS islands GROUP BY island ORDER BY 1`, log, int64(from))
 	return found, rows, err
 }
 

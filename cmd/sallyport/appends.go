@@ -100,7 +100,7 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 func serveAppend(conn net.Conn, journal appender) error {
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // everything is read and written by then
 	if err := conn.SetDeadline(time.Now().Add(appendTimeout)); err != nil {
 		return err
 	}
@@ -133,16 +133,16 @@ func recordAct(text []byte, journal appender) error {
 }
 
 // send records the act through the service.
-func (a *act) send(socket string) error {
+func (a *act) send(ctx context.Context, socket string) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	conn, err := net.DialTimeout("unix", socket, appendTimeout)
+	conn, err := (&net.Dialer{Timeout: appendTimeout}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // the answer is what counts
 	if err := conn.SetDeadline(time.Now().Add(appendTimeout)); err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func TestAuditTail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = command.Wait() }()
-	defer command.Process.Kill() //nolint:errcheck // it follows for ever
+	defer command.Process.Kill()
 	decoder := json.NewDecoder(pipe)
 	for seen := make(map[string]bool); len(seen) < 2; { // those before it began it doesn't show
 		id := m.some(t, 1).header.Get("X-Sallyport-Decision-Id")

@@ -59,7 +59,7 @@ func meshWithS3(t *testing.T, mode string, locked bool, lines string) (*mesh, *t
 // metric is the value of one series.
 func (m *mesh) metric(t *testing.T, name string) string {
 	t.Helper()
-	response, err := http.Get("http://" + m.ops + "/metrics") //nolint:noctx // of a test
+	response, err := http.Get("http://" + m.ops + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func recorded(ctx context.Context, cfg *settings.Config, name, why string, subje
 	if strings.TrimSpace(why) == "" {
 		return errors.New("nothing was done: --why is blank, and it is for the record")
 	}
-	keep, closeJournal, err := openRecord(&cfg.Audit)
+	keep, closeJournal, err := openRecord(ctx, &cfg.Audit)
 	if err != nil {
 		return fmt.Errorf("nothing was done: %w", err)
 	}
@@ -96,7 +96,7 @@ func recorded(ctx context.Context, cfg *settings.Config, name, why string, subje
 // openRecord returns what records acts: in the journal, or through the service that
 // has it open. It begins no journal: what is recorded where no service runs is
 // archived by nobody.
-func openRecord(a *settings.Audit) (keep func(*act) error, closeJournal func() error, err error) {
+func openRecord(ctx context.Context, a *settings.Audit) (keep func(*act) error, closeJournal func() error, err error) {
 	dir := filepath.Join(a.Dir, "journal")
 	if _, err := os.Stat(dir); err != nil {
 		return nil, nil, fmt.Errorf("it can't be recorded, because no service has its journal here (audit.dir): run this where one does: %w", err)
@@ -104,7 +104,7 @@ func openRecord(a *settings.Audit) (keep func(*act) error, closeJournal func() e
 	j, err := journal.Open(journal.Config{Dir: dir, MaxBytes: int64(a.JournalMaxBytes)}, slog.New(slog.DiscardHandler), time.Now)
 	if errors.Is(err, journal.ErrInUse) {
 		socket := filepath.Join(a.Dir, appendSocket)
-		return func(a *act) error { return a.send(socket) }, func() error { return nil }, nil
+		return func(a *act) error { return a.send(ctx, socket) }, func() error { return nil }, nil
 	}
 	if err != nil {
 		return nil, nil, err
