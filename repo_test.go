@@ -72,7 +72,7 @@ var libraries = map[string][]string{
 	"modernc.org/sqlite/...":                            {"internal/database"},
 	"github.com/pressly/goose/...":                      {"internal/database"},
 	"github.com/klauspost/compress/...":                 {"audit/ledger"},
-	"golang.org/x/mod/sumdb/...":                        {"audit/ledger", "audit/pipeline", "audit/verify", "audit/evidence", "cmd/sallyport"},
+	"golang.org/x/mod/sumdb/...":                        {"audit/ledger", "audit/pipeline", "audit/verify", "audit/evidence", "cmd/sallyport", "bench"},
 	"testing":                                           {"idempotency/storetest", "audit/index/indextest"},
 }
 
