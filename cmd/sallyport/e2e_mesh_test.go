@@ -46,7 +46,7 @@ type mesh struct {
 type meshOptions struct {
 	scheme        string // of what clients see; default http
 	grpc, http    string // listeners; default: Unix sockets
-	audit         string // more lines for this section, and for database
+	audit         string // more lines for this section; default: nothing is archived before the end
 	database      string
 	listen, envoy string           // more lines for these sections
 	office        http.Handler     // upstream of the office; default: a dealership
@@ -83,7 +83,7 @@ func startMesh(t *testing.T, o meshOptions) *mesh {
 	values := map[string]string{
 		"Dir": m.dir, "Authority": m.authority, "URL": m.url, "Issuer": m.issuer.URL(), "Partner": m.partner.URL(),
 		"GRPC": or(o.grpc, "unix:"+m.dir+"/grpc.sock"), "HTTP": or(o.http, "unix:"+m.dir+"/http.sock"), "Ops": m.ops,
-		"Audit": o.audit, "Database": o.database, "Listen": o.listen, "Envoy": o.envoy,
+		"Audit": or(o.audit, "  batch_interval: 1m\n  layout: batch"), "Database": o.database, "Listen": o.listen, "Envoy": o.envoy,
 		"Dealership": m.startDealership(t, "dealership", "/mcp"), "API": m.startDealership(t, "api", "/mcp"),
 		"Office": m.startOffice(t, o.office),
 	}
@@ -122,7 +122,7 @@ func or(value, otherwise string) string {
 
 func startIssuer(t *testing.T) *devissuer.Issuer {
 	t.Helper()
-	issuer, err := devissuer.Start(devissuer.Config{})
+	issuer, err := devissuer.Start(devissuer.Config{Lifetime: 30 * time.Minute}) // parallel tests wait for their turn
 	if err != nil {
 		t.Fatal(err)
 	}
