@@ -83,7 +83,7 @@ func startMesh(t *testing.T, o meshOptions) *mesh {
 	values := map[string]string{
 		"Dir": m.dir, "Authority": m.authority, "URL": m.url, "Issuer": m.issuer.URL(), "Partner": m.partner.URL(),
 		"GRPC": or(o.grpc, "unix:"+m.dir+"/grpc.sock"), "HTTP": or(o.http, "unix:"+m.dir+"/http.sock"), "Ops": m.ops,
-		"Audit": or(o.audit, "  batch_interval: 1m\n  layout: batch"), "Database": o.database, "Listen": o.listen, "Envoy": o.envoy,
+		"Audit": or(o.audit, "  batch_interval: 1m\n  layout: batch\n  unauthenticated_per_second: 1000"), "Database": o.database, "Listen": o.listen, "Envoy": o.envoy,
 		"Dealership": m.startDealership(t, "dealership", "/mcp"), "API": m.startDealership(t, "api", "/mcp"),
 		"Office": m.startOffice(t, o.office),
 	}
