@@ -35,13 +35,14 @@ var imports = map[string][]string{
 
 	"authz": {"audit", "authz/...", "idempotency"},
 
+	"idempotency":           {"internal/keyfile"},
 	"idempotency/storetest": {"idempotency"},
 
-	"audit/journal":  {"audit"},
+	"audit/journal":  {"audit", "internal/durable"},
 	"audit/archive":  {"audit", "audit/ledger"},
-	"audit/index":    {"internal/database"},
-	"audit/subjects": {"internal/database"},
-	"audit/pipeline": {"audit", "audit/archive", "audit/ledger"},
+	"audit/index":    {"audit/ledger", "internal/database"},
+	"audit/subjects": {"internal/database", "internal/keyfile"},
+	"audit/pipeline": {"audit", "audit/archive", "audit/ledger", "internal/durable"},
 	"audit/verify":   {"audit/archive", "audit/ledger"},
 	"audit/report":   {"audit"},
 	"audit/evidence": {"audit", "audit/archive", "audit/ledger", "audit/verify"},

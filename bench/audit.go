@@ -299,12 +299,9 @@ func (r *auditResult) verify(ctx context.Context, store archive.Store, key *ledg
 type indexed struct{ *index.Index }
 
 func (x indexed) Add(ctx context.Context, seal *ledger.Seal, leaves [][]byte) error {
-	rows := make([]index.Row, len(leaves))
-	for i, leaf := range leaves {
-		var err error
-		if rows[i], err = index.RowOf(leaf, seal.Batch.Key); err != nil {
-			return err
-		}
+	rows, err := index.RowsOf(seal, leaves)
+	if err != nil {
+		return err
 	}
 	return x.Index.Add(ctx, rows)
 }

@@ -1,18 +1,15 @@
 package idempotency
 
 import (
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+
+	"github.com/sallyport/sallyport/internal/keyfile"
 )
 
 // A sealed response is
@@ -61,7 +58,7 @@ func NewSealer(files ...string) (*Sealer, error) {
 	}
 	s := &Sealer{keys: make(map[keyID][]byte, len(files))}
 	for i, file := range files {
-		key, err := readKey(file)
+		key, err := keyfile.Read(file)
 		if err != nil {
 			return nil, fmt.Errorf("key file %s: %w", file, err)
 		}
@@ -75,49 +72,6 @@ func NewSealer(files ...string) (*Sealer, error) {
 		}
 	}
 	return s, nil
-}
-
-func readKey(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("is not a regular file")
-	case info.Mode().Perm()&0o027 != 0:
-		return nil, fmt.Errorf("has mode %#o: others must not read it, and nobody but its owner write it (chmod 0600)", info.Mode().Perm())
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
-	if err != nil {
-		return nil, err
-	}
-	key := decodeKey(string(bytes.TrimSpace(text)))
-	if len(key) != 32 {
-		return nil, errors.New("doesn't hold 32 bytes in hex or base64 (make one with: openssl rand -hex 32)")
-	}
-	if bytes.Count(key, key[:1]) == len(key) {
-		return nil, errors.New("holds one byte 32 times, which is no key")
-	}
-	return key, nil
-}
-
-// decodeKey returns nil for what is neither hex nor base64. 64 characters of hex
-// would be 48 bytes of base64, which is no key: the two can't be confused.
-func decodeKey(text string) []byte {
-	if key, err := hex.DecodeString(text); err == nil {
-		return key
-	}
-	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-		if key, err := encoding.DecodeString(text); err == nil {
-			return key
-		}
-	}
-	return nil
 }
 
 func idOf(key []byte) keyID {

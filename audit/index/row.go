@@ -1,7 +1,6 @@
 package index
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sallyport/sallyport/audit/ledger"
 )
 
 // Row is one event. What the leaf doesn't have is empty.
@@ -71,14 +72,25 @@ func RowOf(leaf []byte, batch string) (Row, error) {
 		Log: event.Log, Seq: *event.Seq, Time: event.Timestamp, EventID: event.EventID, Type: event.Type,
 		CorrelationID: event.CorrelationID, UserID: event.UserID, Tool: event.Tool, Action: event.Action,
 		Status: event.Status, Reason: text(event.Metadata.Reason), DecisionID: text(event.Metadata.DecisionID),
-		LeafHash: leafHash(leaf), Batch: batch, Payload: leaf,
+		LeafHash: ledger.LeafHash(leaf), Batch: batch, Payload: leaf,
 	}
 	return row.stored()
 }
 
-// leafHash is that of RFC 6962 §2.1.
-func leafHash(leaf []byte) [32]byte {
-	return sha256.Sum256(append([]byte{0}, leaf...))
+// RowsOf returns the rows of the leaves that a seal covers.
+func RowsOf(seal *ledger.Seal, leaves [][]byte) ([]Row, error) {
+	batch := ""
+	if seal.Batch != nil {
+		batch = seal.Batch.Key
+	}
+	rows := make([]Row, len(leaves))
+	for i, leaf := range leaves {
+		var err error
+		if rows[i], err = RowOf(leaf, batch); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
 }
 
 // text is the string that the JSON is, or empty.

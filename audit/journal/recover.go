@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/internal/durable"
 )
 
 // Truncation is what recovery cut off: bytes that were never acknowledged as on
@@ -142,7 +143,7 @@ func (j *Journal) setAside(all []uint64) error {
 		}
 		j.truncate(path, aside, info.Size())
 	}
-	return syncDir(j.cfg.Dir)
+	return durable.SyncDir(j.cfg.Dir)
 }
 
 // cutTorn moves what is behind the last frame aside: the beginning of an event
@@ -183,7 +184,7 @@ func (j *Journal) keepCopy(path string, b []byte) error {
 	if err == nil {
 		err = f.datasync()
 	}
-	return errors.Join(err, f.Close(), syncDir(j.cfg.Dir))
+	return errors.Join(err, f.Close(), durable.SyncDir(j.cfg.Dir))
 }
 
 func (j *Journal) asidePath(path string) string {

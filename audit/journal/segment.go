@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/internal/durable"
 )
 
 // segment is one file of frames.
@@ -61,7 +62,7 @@ func (s *segment) name(dir string, first uint64) error {
 		return err
 	}
 	s.first, s.path = first, path
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // discard closes and removes the segment.
@@ -114,7 +115,7 @@ func removeAfter(dir string, number uint64) error {
 			err = os.Remove(segmentPath(dir, first))
 		}
 	}
-	return errors.Join(err, syncDir(dir))
+	return errors.Join(err, durable.SyncDir(dir))
 }
 
 // removeUnfinished removes what a process that was killed had begun to prepare.

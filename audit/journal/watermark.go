@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sallyport/sallyport/internal/durable"
 )
 
 // watermark remembers up to where events were acknowledged as on the disk. It is
@@ -72,7 +74,7 @@ func createWatermark(dir, path string) (*watermark, uint64, error) {
 		err = os.Rename(path+preparedSuffix, path)
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = durable.SyncDir(dir)
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())

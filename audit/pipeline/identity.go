@@ -4,13 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/sallyport/sallyport/audit/ledger"
+	"github.com/sallyport/sallyport/internal/durable"
 )
 
 // identity names a log. It is made with the log's folder and never changes, so
@@ -59,29 +59,5 @@ func makeIdentity(dir, name string) (id identity, err error) {
 	if err != nil {
 		return id, err
 	}
-	return id, writeFile(filepath.Join(dir, identityFile), append(text, '\n'))
-}
-
-// writeFile replaces a file so that after a crash there is the old or the new one.
-func writeFile(path string, text []byte) error {
-	file, err := os.OpenFile(path+"~", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return errors.Join(err, os.Remove(path+"~"))
-	}
-	if err := os.Rename(path+"~", path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return id, durable.WriteFile(filepath.Join(dir, identityFile), append(text, '\n'))
 }

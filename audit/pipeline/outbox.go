@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sallyport/sallyport/audit/ledger"
+	"github.com/sallyport/sallyport/internal/durable"
 )
 
 // outbox is the folder with the cuts that the archive doesn't have yet: a batch
@@ -82,11 +83,11 @@ func (o *outbox) path(first uint64, kind string) string {
 func (o *outbox) put(first uint64, batch, signed []byte) error {
 	err := o.dropSeal(first)
 	if err == nil {
-		err = writeFile(o.path(first, "batch"), batch)
+		err = durable.WriteFile(o.path(first, "batch"), batch)
 	}
 	if err == nil {
 		// A crash here leaves a batch without its seal, which is no cut.
-		err = writeFile(o.path(first, "seal"), signed)
+		err = durable.WriteFile(o.path(first, "seal"), signed)
 	}
 	if err != nil {
 		return fmt.Errorf("outbox: %w", err)
@@ -106,7 +107,7 @@ func (o *outbox) dropSeal(first uint64) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, syncDir(o.dir))
+	return errors.Join(err, durable.SyncDir(o.dir))
 }
 
 // waiting are the first sequences of the cuts, in order.
@@ -163,7 +164,7 @@ func (o *outbox) remove(first uint64) error {
 	o.mu.Unlock()
 	// A crash from here on leaves the batch, for openOutbox to remove. The seal's new
 	// place must be on the disk before: a seal without its batch could not be sent.
-	if err := errors.Join(syncDir(o.dir), os.Remove(o.path(first, "batch"))); err != nil {
+	if err := errors.Join(durable.SyncDir(o.dir), os.Remove(o.path(first, "batch"))); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}
 	return nil

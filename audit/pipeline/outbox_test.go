@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"testing"
+
+	"github.com/sallyport/sallyport/internal/durable"
 )
 
 // What an attempt to put a cut has left never meets what the next one puts, however
@@ -18,7 +20,7 @@ func TestOutboxPutsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An attempt whose last fsync failed has left everything.
-	if err := errors.Join(writeFile(o.path(7, "batch"), []byte("old")), writeFile(o.path(7, "seal"), []byte("old seal"))); err != nil {
+	if err := errors.Join(durable.WriteFile(o.path(7, "batch"), []byte("old")), durable.WriteFile(o.path(7, "seal"), []byte("old seal"))); err != nil {
 		t.Fatal(err)
 	}
 	// The next one comes to the batch, and then ends as by a crash.
@@ -54,7 +56,7 @@ func TestOutboxKeepsPairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := []byte("old")
-	if err := writeFile(o.path(7, "batch"), old); err != nil {
+	if err := durable.WriteFile(o.path(7, "batch"), old); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(o.path(7, "seal")+"/full", 0o700); err != nil { // as good as immutable

@@ -7,12 +7,10 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+
+	"github.com/sallyport/sallyport/internal/keyfile"
 )
 
 // A wrapped key is
@@ -60,7 +58,7 @@ func LoadKeys(files ...string) (*Keys, error) {
 	}
 	k := &Keys{aeads: make(map[keyID]cipher.AEAD, len(files))}
 	for i, file := range files {
-		key, err := readKey(file)
+		key, err := keyfile.ReadRaw(file)
 		if err != nil {
 			return nil, fmt.Errorf("key file %s: %w", file, err)
 		}
@@ -81,53 +79,6 @@ func LoadKeys(files ...string) (*Keys, error) {
 		}
 	}
 	return k, nil
-}
-
-func readKey(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("is not a regular file")
-	case info.Mode().Perm()&0o027 != 0:
-		return nil, fmt.Errorf("has mode %#o: others must not read it, and nobody but its owner write it (chmod 0600)", info.Mode().Perm())
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
-	if err != nil {
-		return nil, err
-	}
-	key := decodeKey(text)
-	if len(key) != keySize {
-		return nil, errors.New("doesn't hold 32 bytes, in hex, base64 or as they are (make one with: openssl rand -base64 32)")
-	}
-	if bytes.Count(key, key[:1]) == len(key) {
-		return nil, errors.New("holds one byte 32 times, which is no key")
-	}
-	return key, nil
-}
-
-// decodeKey tells the forms apart by their length: 64 characters of hex, 43 or 44
-// of base64, 32 raw bytes.
-func decodeKey(text []byte) []byte {
-	if len(text) == keySize {
-		return text
-	}
-	trimmed := string(bytes.TrimSpace(text))
-	if key, err := hex.DecodeString(trimmed); err == nil {
-		return key
-	}
-	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-		if key, err := encoding.DecodeString(trimmed); err == nil {
-			return key
-		}
-	}
-	return nil
 }
 
 func newAEAD(key []byte) (cipher.AEAD, error) {

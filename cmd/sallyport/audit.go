@@ -96,7 +96,8 @@ func (f *archiveFlags) verifiers(cfg *settings.Config) ([]note.Verifier, error) 
 
 // public returns the public keys as text, one or more in each, and comments with
 // them: those that flags name, or the public halves of the keys that this
-// installation signs with, and those that it has signed with. Who can change the latter can change the archive.
+// installation signs with, and those that it has signed with. Who can change the
+// latter can change the archive.
 func (f *archiveFlags) public(cfg *settings.Config) (texts []string, err error) {
 	if len(f.keys) == 0 {
 		keys, err := signingKeys(&cfg.Audit)

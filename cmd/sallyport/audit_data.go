@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"github.com/sallyport/sallyport/audit/ledger"
 	"github.com/sallyport/sallyport/audit/pipeline"
 	"github.com/sallyport/sallyport/audit/subjects"
+	"github.com/sallyport/sallyport/audit/verify"
 	"github.com/sallyport/sallyport/internal/database"
 )
 
@@ -27,8 +29,12 @@ func newAuditRebuildCommand() *cobra.Command {
 database and adds them anew from the archive. Requests are decided and recorded as
 ever meanwhile; searches find what has been added so far. It may be repeated.`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			var flags archiveFlags
-			store, _, cfg, err := flags.open(cmd)
+			loaded, err := loadSettings(cmd)
+			if err != nil {
+				return err
+			}
+			cfg := loaded.Config
+			store, err := openArchive(cmd.Context(), &cfg.Audit)
 			if err != nil {
 				return err
 			}
@@ -37,93 +43,83 @@ ever meanwhile; searches find what has been added so far. It may be repeated.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, closeIndex()) }()
-			return eachLog(cmd.Context(), store, args, func(origin string, seals []archive.Version) error {
+			logs, err := archivedLogs(cmd.Context(), store, args)
+			if err != nil {
+				return err
+			}
+			for _, l := range logs {
 				if dryRun {
-					fmt.Fprintf(cmd.OutOrStdout(), "Would be rebuilt: %s, %d batches\n", origin, len(seals))
-					return nil
+					fmt.Fprintf(cmd.OutOrStdout(), "Would be rebuilt: %s, %d events\n", l.origin, l.size)
+				} else if err := rebuild(cmd, store, x, l); err != nil {
+					return fmt.Errorf("%s: %w", l.origin, err)
 				}
-				return rebuild(cmd, store, x, origin, seals)
-			})
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be rebuilt")
 	return cmd
 }
 
-// eachLog shows the logs of an archive with their seals; some, if origins are named.
-func eachLog(ctx context.Context, store archive.Store, origins []string, show func(origin string, seals []archive.Version) error) error {
-	writers, err := store.Folders(ctx, ledger.SealPrefix)
-	if err != nil {
-		return err
-	}
-	wanted := make(map[string]bool)
-	for _, origin := range origins {
-		wanted[origin] = true
-	}
-	for _, writer := range writers {
-		var seals []archive.Version
-		for v, err := range store.Versions(ctx, ledger.SealPrefix+writer+"/", "") {
-			if err != nil {
-				return err
-			}
-			if !v.DeleteMarker {
-				seals = append(seals, v)
-			}
-		}
-		if len(seals) == 0 {
-			continue
-		}
-		first, err := readSeal(ctx, store, seals[0])
-		if err != nil {
-			return err
-		}
-		if len(origins) > 0 && !wanted[first.Origin] {
-			continue
-		}
-		delete(wanted, first.Origin)
-		if err := show(first.Origin, seals); err != nil {
-			return fmt.Errorf("%s: %w", first.Origin, err)
-		}
-	}
-	for origin := range wanted {
-		return fmt.Errorf("the archive has no log %s", origin)
-	}
-	return nil
+// archivedLog is a log as its newest seal says it, which nobody has verified.
+type archivedLog struct {
+	writer, origin string
+	size           uint64
 }
 
-func readSeal(ctx context.Context, store archive.Store, v archive.Version) (*ledger.Seal, error) {
-	signed, err := store.Get(ctx, v.Key, v.ID)
+// archivedLogs are the logs of an archive; some, if origins are named.
+func archivedLogs(ctx context.Context, store archive.Store, origins []string) (logs []archivedLog, err error) {
+	writers, err := store.Folders(ctx, ledger.SealPrefix)
 	if err != nil {
 		return nil, err
 	}
-	seal, err := ledger.ReadSeal(signed)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", v.Key, err)
+	missing := slices.Clone(origins)
+	for _, writer := range writers {
+		l := archivedLog{writer: writer}
+		for sealed, err := range verify.Seals(ctx, store, writer, time.Now().AddDate(1, 0, 0), time.Time{}) { // the newest one alone
+			if err != nil {
+				return nil, err
+			}
+			if sealed.Seal == nil {
+				return nil, fmt.Errorf("%s: %w", sealed.Key, sealed.Invalid)
+			}
+			l.origin, l.size = sealed.Seal.Origin, sealed.Size
+		}
+		if l.size == 0 || len(origins) > 0 && !slices.Contains(origins, l.origin) {
+			continue
+		}
+		missing = slices.DeleteFunc(missing, func(origin string) bool { return origin == l.origin })
+		logs = append(logs, l)
 	}
-	return seal, nil
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the archive has no log %s", missing[0])
+	}
+	return logs, nil
 }
 
-func rebuild(cmd *cobra.Command, store archive.Store, x *index.Index, origin string, seals []archive.Version) error {
+func rebuild(cmd *cobra.Command, store archive.Store, x *index.Index, l archivedLog) error {
 	ctx := cmd.Context()
 	codec, err := ledger.NewCodec()
 	if err != nil {
 		return err
 	}
 	defer codec.Close()
-	if err := x.Reset(ctx, origin); err != nil {
+	if err := x.Reset(ctx, l.origin); err != nil {
 		return err
 	}
 	events := 0
-	for _, v := range seals {
-		seal, err := readSeal(ctx, store, v)
+	for sealed, err := range verify.Seals(ctx, store, l.writer, time.Time{}, time.Time{}) {
 		if err != nil {
 			return err
 		}
-		leaves, err := archive.Leaves(ctx, store, codec, seal)
+		if sealed.Seal == nil {
+			return fmt.Errorf("%s: %w", sealed.Key, sealed.Invalid)
+		}
+		leaves, err := archive.Leaves(ctx, store, codec, sealed.Seal)
 		if err != nil {
 			return err
 		}
-		rows, err := indexRows(seal, leaves)
+		rows, err := index.RowsOf(sealed.Seal, leaves)
 		if err != nil {
 			return err
 		}
@@ -132,7 +128,7 @@ func rebuild(cmd *cobra.Command, store archive.Store, x *index.Index, origin str
 		}
 		events += len(rows)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Rebuilt: %s, %d events\n", origin, events)
+	fmt.Fprintf(cmd.OutOrStdout(), "Rebuilt: %s, %d events\n", l.origin, events)
 	return nil
 }
 
@@ -145,8 +141,12 @@ in a replica's journal are not seen; the metric sallyport_audit_events shows tho
 It ends with exit code 1 if the index has gaps.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			var flags archiveFlags
-			store, _, cfg, err := flags.open(cmd)
+			loaded, err := loadSettings(cmd)
+			if err != nil {
+				return err
+			}
+			cfg := loaded.Config
+			store, err := openArchive(cmd.Context(), &cfg.Audit)
 			if err != nil {
 				return err
 			}
@@ -158,27 +158,26 @@ It ends with exit code 1 if the index has gaps.`,
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "%-48s %12s %12s  %s\n", "LOG", "ARCHIVED", "INDEXED", "MISSING IN THE INDEX")
 			missing := 0
-			err = eachLog(cmd.Context(), store, nil, func(origin string, seals []archive.Version) error {
-				_, archived, err := ledger.ParseSealKey(seals[len(seals)-1].Key)
+			logs, err := archivedLogs(cmd.Context(), store, nil)
+			if err != nil {
+				return err
+			}
+			for _, l := range logs {
+				indexed, err := x.Size(cmd.Context(), l.origin)
 				if err != nil {
 					return err
 				}
-				indexed, err := x.Size(cmd.Context(), origin)
-				if err != nil {
-					return err
-				}
-				gaps, err := x.Gaps(cmd.Context(), origin)
+				gaps, err := x.Gaps(cmd.Context(), l.origin)
 				if err != nil {
 					return err
 				}
 				missing += len(gaps)
-				fmt.Fprintf(out, "%-48s %12d %12d  %s\n", origin, archived, indexed, gapsText(gaps))
-				return nil
-			})
-			if err == nil && missing > 0 {
-				err = errors.New("the index has gaps: `sallyport audit rebuild` fills them from the archive")
+				fmt.Fprintf(out, "%-48s %12d %12d  %s\n", l.origin, l.size, indexed, gapsText(gaps))
 			}
-			return err
+			if missing > 0 {
+				return errors.New("the index has gaps: `sallyport audit rebuild` fills them from the archive")
+			}
+			return nil
 		},
 	}
 }

@@ -150,28 +150,11 @@ func (w *indexWriter) Add(ctx context.Context, seal *ledger.Seal, leaves [][]byt
 	if err := d.open(ctx); err != nil {
 		return err
 	}
-	rows, err := indexRows(seal, leaves)
+	rows, err := index.RowsOf(seal, leaves)
 	if err != nil {
 		return err
 	}
 	return d.index.Add(ctx, rows)
-}
-
-// indexRows are the rows of the leaves that a seal covers.
-func indexRows(seal *ledger.Seal, leaves [][]byte) ([]index.Row, error) {
-	rows := make([]index.Row, 0, len(leaves))
-	for _, leaf := range leaves {
-		key := ""
-		if seal.Batch != nil {
-			key = seal.Batch.Key
-		}
-		row, err := index.RowOf(leaf, key)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, row)
-	}
-	return rows, nil
 }
 
 type subjectHider auditData
