@@ -26,14 +26,17 @@ var imports = map[string][]string{
 	"cmd/sallyport": {"..."},
 	"bench":         {"..."},
 
-	"api":             {"internal/problem"},
-	"envoy/extauthz":  {"authz/...", "envoy/refusal", "envoy/wire"},
-	"envoy/extproc":   {"authz", "audit", "idempotency", "envoy/refusal", "envoy/wire"},
+	"api":             {"authz/...", "pim", "internal/problem"},
+	"envoy/extauthz":  {"authz/...", "envoy/wire"},
+	"envoy/extproc":   {"authz", "audit", "idempotency", "authz/refusal", "envoy/wire"},
 	"envoy/accesslog": {"audit", "envoy/wire"},
-	"envoy/refusal":   {"authz", "internal/problem"},
 	"envoy/xds":       {"envoy/extauthz"}, // for the names that both sides of the wire must agree on
 
-	"authz": {"audit", "authz/...", "idempotency"},
+	"authz":         {"audit", "authz/...", "idempotency"},
+	"authz/refusal": {"authz", "internal/problem"},
+
+	"pim":          {"audit", "internal/database", "pim/provider"},
+	"pim/provider": {"internal/strictyaml"},
 
 	"idempotency":           {"internal/keyfile"},
 	"idempotency/storetest": {"idempotency"},
@@ -65,7 +68,7 @@ var libraries = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema/...":         {"authz/catalogue"},
 	"github.com/getkin/kin-openapi/...":                 {"authz/catalogue"},
 	"github.com/MicahParks/...":                         {"authz/identity"},
-	"github.com/golang-jwt/...":                         {"authz/identity", "internal/devissuer"},
+	"github.com/golang-jwt/...":                         {"authz/identity", "pim/provider", "internal/devissuer"},
 	"github.com/sallyport/sallyport/internal/testenv":   {"cmd/sallyport", "bench"},
 	"github.com/sallyport/sallyport/internal/devissuer": {"cmd/sallyport", "bench"},
 	"github.com/aws/...":                                {"audit/archive", "internal/testenv"},

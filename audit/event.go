@@ -21,7 +21,7 @@ const MaxEvent = 66 << 10
 type Event struct {
 	EventID       string    `json:"event_id"` // UUIDv7
 	Timestamp     time.Time `json:"timestamp"`
-	EventType     string    `json:"event_type"`     // "decision", "outcome", "denials", "operator", "service" or "log"
+	EventType     string    `json:"event_type"`     // "decision", "outcome", "denials", "elevation", "operator", "service" or "log"
 	CorrelationID string    `json:"correlation_id"` // the proxy's request id
 	UserID        string    `json:"user_id"`        // subject or client; a pseudonym where Metadata.Personal is set
 	ToolName      string    `json:"tool_name"`
@@ -55,6 +55,20 @@ type Metadata struct {
 	Authority         string                     `json:"authority"`
 	LatencyUS         int64                      `json:"latency_us"` // of the decision, microseconds
 	Arguments         map[string]json.RawMessage `json:"arguments"`  // those that the catalogue names
+	Elevation         *Elevation                 `json:"elevation"`  // what elevated the caller
+	ApprovalID        string                     `json:"approval_id"`
+
+	// Of a request for an elevation or approval; besides Principal (who acts), Server,
+	// Fingerprint, Why (the reason that was given) and Failed.
+	RequestID       string    `json:"request_id"`
+	Kind            string    `json:"kind"` // "elevation" or "call"
+	DurationSeconds int64     `json:"duration_seconds"`
+	Until           time.Time `json:"until"`
+	Comment         string    `json:"comment"` // of the approver
+	BreakGlass      bool      `json:"break_glass"`
+	Provider        string    `json:"provider"`
+	ProviderRef     string    `json:"provider_ref"`
+	State           string    `json:"state"` // of the request, after it
 
 	// Of an outcome; Source also of denials, as an address.
 	DecisionID     string `json:"decision_id"`
@@ -94,6 +108,13 @@ type Principal struct {
 	Actor     string `json:"actor"` // who acts for the subject
 	TokenID   string `json:"token_id"`
 	Pseudonym string `json:"pseudonym"` // alone: the rest is encrypted
+}
+
+// Elevation is what elevated a caller.
+type Elevation struct {
+	Source string    `json:"source"` // "claim", "provider", "grant" or "break_glass"
+	ID     string    `json:"id"`
+	Until  time.Time `json:"until"`
 }
 
 // Parse reads one event: a line of the journal or a leaf, with or without its
@@ -136,6 +157,7 @@ const (
 	inEvent     = "event"
 	inMetadata  = "metadata"
 	inPrincipal = "principal"
+	inElevation = "elevation"
 	elsewhere   = ""
 )
 
@@ -146,6 +168,8 @@ func within(object, name string) string {
 		return inMetadata
 	case object == inMetadata && name == "principal":
 		return inPrincipal
+	case object == inMetadata && name == "elevation":
+		return inElevation
 	}
 	return elsewhere
 }

@@ -33,13 +33,6 @@ type Config struct {
 	ClockSkew time.Duration
 }
 
-// ElevationRule says how tools of risk privileged can be called.
-type ElevationRule struct {
-	Enabled bool          // false: privileged tools are refused, whatever the token claims
-	URL     string        // told to callers without an elevation; a path is one of the server's origin
-	Longest time.Duration // an elevation lasts this long, or less if its claim says so
-}
-
 // Idempotency says how calls with the same key are made one.
 type Idempotency struct {
 	Enabled    bool          // false: no call has a key
@@ -89,7 +82,9 @@ type Engine struct {
 	current  atomic.Pointer[Snapshot]
 	limiter  Limiter
 	sessions Sessions
-	journal  Journal
+	// elevations is nil where tokens alone elevate and nothing can be approved.
+	elevations Elevations
+	journal    Journal
 	// strangers counts denials that are too many to record one by one.
 	strangers *audit.Strangers
 	now       func() time.Time
@@ -97,8 +92,8 @@ type Engine struct {
 }
 
 // New returns an engine that refuses everything until Use is called.
-func New(limiter Limiter, sessions Sessions, journal Journal, strangers *audit.Strangers, now func() time.Time) *Engine {
-	return &Engine{limiter: limiter, sessions: sessions, journal: journal, strangers: strangers, now: now}
+func New(limiter Limiter, sessions Sessions, elevations Elevations, journal Journal, strangers *audit.Strangers, now func() time.Time) *Engine {
+	return &Engine{limiter: limiter, sessions: sessions, elevations: elevations, journal: journal, strangers: strangers, now: now}
 }
 
 // Use makes the snapshot what decisions read, for requests that come after it.
@@ -141,14 +136,9 @@ func (e *Engine) Refuse(cause string) *Decision {
 	return d
 }
 
-// evaluate fills in the decision. A panic of a policy is a denial.
+// evaluate fills in the decision.
 func (e *Engine) evaluate(ctx context.Context, req *Request, d *Decision) {
-	defer func() {
-		if p := recover(); p != nil {
-			d.deny("internal", "error", "")
-			d.Fault = fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer d.recovered()
 	snap := e.current.Load()
 	if snap == nil {
 		d.deny("internal", "starting", "Try again in a moment.")
@@ -169,6 +159,14 @@ func (e *Engine) evaluate(ctx context.Context, req *Request, d *Decision) {
 	d.Allow = true
 	d.Reason = &table[0]
 	d.Lease = snap.Idempotency.Lease
+}
+
+// recovered makes a panic of a policy a denial.
+func (d *Decision) recovered() {
+	if p := recover(); p != nil {
+		d.deny("internal", "error", "")
+		d.Fault = fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
+	}
 }
 
 // evaluation is the state of one decision while the policies run.

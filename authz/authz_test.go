@@ -56,7 +56,7 @@ func TestDecide(t *testing.T) {
 		{"elevated", call(w.token(t, "mcp", hour(now.Add(-time.Minute))), "refund_payment", "{}"), "allowed"},
 		{"elevation of the future", call(w.token(t, "mcp", hour(now.Add(2*time.Minute))), "refund_payment", "{}"), "elevation.required"},
 		{"elevation has ended", call(w.token(t, "mcp", hour(now.Add(-2*time.Hour))), "refund_payment", "{}"), "elevation.required"},
-		{"needs an approval", call(w.token(t, "mcp"), "two_people", "{}"), "approval.unavailable"},
+		{"needs an approval, without keys", call(w.token(t, "mcp"), "two_people", "{}"), "approval.disabled"},
 		{"REST", rest(w.token(t, "", func(o *devissuer.TokenOptions) { o.Audience = []string{restURL} }), "/api/vehicles/V-1"), "allowed"},
 		{"REST arguments", rest(w.token(t, "", func(o *devissuer.TokenOptions) { o.Audience = []string{restURL} }), "/api/vehicles/1"), "schema.arguments"},
 		{"REST unlisted route", rest(w.token(t, "", func(o *devissuer.TokenOptions) { o.Audience = []string{restURL} }), "/api/dealers"), "operation.route_unknown"},
@@ -186,7 +186,7 @@ func TestNothingLoaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := authz.New(limiter, nil, &memoryJournal{}, nil, time.Now).Decide(t.Context(), call("", "x", "{}"))
+	d := authz.New(limiter, nil, nil, &memoryJournal{}, nil, time.Now).Decide(t.Context(), call("", "x", "{}"))
 	if d.Allow || d.Reason.Code != "internal.starting" {
 		t.Errorf("allow %v, reason %s", d.Allow, d.Reason.Code)
 	}

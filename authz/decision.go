@@ -44,16 +44,20 @@ type Decision struct {
 	RPCID     string               // JSON text of the JSON-RPC id, as far as it could be read
 	Scopes    []string             // all scopes the operation needs, for the challenge
 	RetryIn   time.Duration        // when a refused request may be tried again; 0: not said
-	Elevation *ElevationHint       // what the elevation policy wants; nil otherwise
+	Elevated  Elevation            // what elevates the caller; zero where nothing has to
+	Approval  string               // id of the approval that the exchange has to spend; empty: none
+	Elevation *ElevationHint       // where to ask for what the elevation or approval policy wants; nil otherwise
 	Claim     *Claim               // the key that the exchange has to claim; nil: none
 	Lease     time.Duration        // how long what the exchange takes holds without a renewal
 	Fault     string               // what went wrong on our side, for the log; never for the caller
 }
 
-// ElevationHint is what a caller without elevation is told.
+// ElevationHint is what a caller without elevation or approval is told.
 type ElevationHint struct {
-	URL      string        // where elevation is asked for
-	Duration time.Duration // how long one would last
+	Approval bool          // an approval of this call is wanted, not an elevation
+	URL      string        // where it is asked for
+	Duration time.Duration // how long an elevation would last; how long an approval waits for its call
+	Pending  string        // id of the request that waits for its decision; empty: none
 }
 
 // Claim is the obligation to execute a call at most once for its key.

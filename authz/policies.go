@@ -3,7 +3,6 @@ package authz
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -66,6 +65,10 @@ func checkRoute(_ context.Context, ev *evaluation) bool {
 }
 
 func checkAuthentication(ctx context.Context, ev *evaluation) bool {
+	return ev.authenticate(ctx, &ev.decision.Server.target)
+}
+
+func (ev *evaluation) authenticate(ctx context.Context, target *identity.Target) bool {
 	req, d := ev.request, ev.decision
 	c := identity.Credentials{
 		Method:            req.Method,
@@ -78,7 +81,7 @@ func checkAuthentication(ctx context.Context, ev *evaluation) bool {
 		path, _, _ := strings.Cut(req.Path, "?")
 		c.URL = req.Scheme + "://" + req.Authority + path
 	}
-	principal, err := ev.snapshot.Verifier.Verify(ctx, c, &d.Server.target)
+	principal, err := ev.snapshot.Verifier.Verify(ctx, c, target)
 	if err != nil {
 		var refusal *identity.Refusal
 		if !errors.As(err, &refusal) {
@@ -239,7 +242,13 @@ func checkRateLimit(_ context.Context, ev *evaluation) bool {
 	case !d.Operation.OpensSession(): // there is room for so many, and one caller's must not displace others'
 		return true
 	}
-	retryIn, ok := ev.engine.limiter.Allow(d.Time, key, ev.snapshot.Tiers.of(tier))
+	return ev.allowed(key, ev.snapshot.Tiers.of(tier))
+}
+
+// allowed takes one from an allowance.
+func (ev *evaluation) allowed(key LimitKey, rate Rate) bool {
+	d := ev.decision
+	retryIn, ok := ev.engine.limiter.Allow(d.Time, key, rate)
 	if ok {
 		return true
 	}
@@ -273,43 +282,6 @@ func checkStepUp(_ context.Context, ev *evaluation) bool {
 		return true
 	}
 	d.deny("step_up", "required", "Log in again as the challenge says.")
-	return false
-}
-
-// checkElevation wants a time-bound elevation for privileged tools. This
-// version knows one source: the claim of an issuer that is trusted to elevate.
-func checkElevation(_ context.Context, ev *evaluation) bool {
-	d, rule := ev.decision, &ev.snapshot.Elevation
-	if d.Tool == nil || !d.Tool.RequiresElevation {
-		return true
-	}
-	if !rule.Enabled {
-		d.deny("elevation", "disabled", "Privileged access is switched off (pim.enabled).")
-		return false
-	}
-	if claim := d.Principal.Elevation; claim != nil {
-		lasts := rule.Longest
-		if claim.Duration > 0 {
-			lasts = min(lasts, claim.Duration)
-		}
-		begun := !claim.At.After(d.Time.Add(ev.snapshot.ClockSkew))
-		if begun && d.Time.Before(claim.At.Add(lasts)) {
-			return true
-		}
-	}
-	d.Elevation = &ElevationHint{URL: d.Server.onOrigin(rule.URL), Duration: rule.Longest}
-	d.deny("elevation", "required", fmt.Sprintf("Tool %s is privileged. Ask for elevation at %s, then call again.", d.Tool.Name, d.Elevation.URL))
-	return false
-}
-
-// checkApproval refuses tools that need one, as nothing can give it yet: a tag
-// that asks for a second person must never be a tag that does nothing.
-func checkApproval(_ context.Context, ev *evaluation) bool {
-	d := ev.decision
-	if d.Tool == nil || !d.Tool.RequiresApproval {
-		return true
-	}
-	d.deny("approval", "unavailable", "Tool "+d.Tool.Name+" needs an approval for each call (requires_approval), which this version can't give.")
 	return false
 }
 

@@ -100,6 +100,7 @@ func appendRecord(b []byte, req *Request, d *Decision) []byte {
 		b = appendMember(b, "server", d.Server.Name)
 	}
 	b = appendCall(b, d)
+	b = appendElevation(b, d)
 	b = appendStrings(b, "policies_evaluated", d.Evaluated)
 	if len(d.Shadow) != 0 {
 		b = appendStrings(b, "shadow", d.Shadow)
@@ -132,6 +133,23 @@ func appendCall(b []byte, d *Decision) []byte {
 		b = appendMember(b, "key_source", d.Claim.Source)
 	}
 	return b
+}
+
+// appendElevation appends what elevated the caller, and the approval that was found.
+func appendElevation(b []byte, d *Decision) []byte {
+	if e := &d.Elevated; e.Source != "" {
+		b = append(b, `,"elevation":{"source":"`...)
+		b = append(b, e.Source...)
+		b = append(b, '"')
+		b = appendMember(b, "id", e.ID)
+		if !e.Until.IsZero() {
+			b = append(b, `,"until":"`...)
+			b = e.Until.UTC().AppendFormat(b, audit.TimeFormat)
+			b = append(b, '"')
+		}
+		b = append(b, '}')
+	}
+	return appendMember(b, "approval_id", d.Approval)
 }
 
 // maxValue bounds a recorded argument, in bytes of JSON.

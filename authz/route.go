@@ -90,6 +90,16 @@ func (r *router) find(authority, path string) *Server {
 	if query := strings.IndexByte(path, '?'); query >= 0 {
 		path = path[:query]
 	}
+	for _, s := range r.at(authority) {
+		if s.serves(path) {
+			return s
+		}
+	}
+	return nil
+}
+
+// at returns the servers of an authority.
+func (r *router) at(authority string) []*Server {
 	authority = strings.ToLower(authority)
 	list, ok := r.byHost[authority]
 	if !ok {
@@ -98,12 +108,15 @@ func (r *router) find(authority, path string) *Server {
 	if !ok {
 		list = r.byHost["*"]
 	}
-	for _, s := range list {
-		if s.serves(path) {
-			return s
-		}
+	return list
+}
+
+// accepts reports whether a verified token is for this server.
+func (s *Server) accepts(p *identity.Principal) bool {
+	if len(s.Issuers) != 0 && !slices.Contains(s.Issuers, p.Issuer) {
+		return false
 	}
-	return nil
+	return len(p.Audiences) == 0 || slices.ContainsFunc(p.Audiences, func(a string) bool { return slices.Contains(s.Audiences, a) })
 }
 
 // withoutPort keeps the brackets of an IPv6 address. A colon without a port

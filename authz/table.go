@@ -86,8 +86,13 @@ var table = [...]Reason{
 
 	{Code: "elevation.required", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool is privileged and the caller holds no elevation."},
 	{Code: "elevation.disabled", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool is privileged and privileged access is switched off."},
+	{Code: "elevation.revoked", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool is privileged and the caller's elevation was revoked."},
+	{Code: "elevation.unavailable", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "Who holds an elevation now is not known."},
 
-	{Code: "approval.unavailable", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool needs an approval for each call, which this version can't give."},
+	{Code: "approval.required", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool needs a second person's approval of exactly this call."},
+	{Code: "approval.spent", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The approval of this call was used, has ended or was revoked."},
+	{Code: "approval.disabled", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool needs an approval for each call, and approvals are switched off."},
+	{Code: "approval.unavailable", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "Which calls are approved now is not known."},
 
 	{Code: "idempotency.key_missing", Status: http.StatusBadRequest, MCPStatus: http.StatusOK, RPC: rpcInvalidParams, Title: "The call needs an idempotency key."},
 	{Code: "idempotency.key_malformed", Status: http.StatusBadRequest, MCPStatus: http.StatusOK, RPC: rpcInvalidParams, Title: "The idempotency key is malformed, or there are two that differ."},

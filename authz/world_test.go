@@ -49,12 +49,13 @@ tools:
   - name: refund_payment
     server: dealer
     risk_level: privileged
+    elevation: {max_duration_seconds: 900, provider_role: payments, approver_roles: [payments-lead]}
     input_schema: {type: object}
   - name: two_people
     server: dealer
     risk_level: write
     requires_approval: true
-    input_schema: {type: object}
+    input_schema: {type: object, properties: {n: {type: integer}}}
   - name: get_vehicle
     server: rest
     risk_level: read
@@ -65,9 +66,10 @@ tools:
 // its keys, a catalogue from a file, a journal that keeps the records.
 type world struct {
 	*authz.Engine
-	issuer  *devissuer.Issuer
-	journal *memoryJournal
-	config  authz.Config
+	issuer     *devissuer.Issuer
+	journal    *memoryJournal
+	elevations *memoryElevations
+	config     authz.Config
 }
 
 const (
@@ -91,12 +93,12 @@ func newWorld(t testing.TB) *world {
 	}
 	verifier, err := identity.NewVerifier(identity.VerifierConfig{
 		ClockSkew: 30 * time.Second,
-		Issuers:   []identity.IssuerConfig{{Name: "dev", Issuer: issuer.URL(), AllowHTTP: true, Elevation: true}},
+		Issuers:   []identity.IssuerConfig{{Name: "dev", Issuer: issuer.URL(), AllowHTTP: true, Elevation: true, Claims: identity.ClaimNames{Person: "employee"}}},
 	}, map[string]identity.Keys{"dev": keys}, identity.NewMemoryReplays(1000, time.Now), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{issuer: issuer, journal: &memoryJournal{}}
+	w := &world{issuer: issuer, journal: &memoryJournal{}, elevations: &memoryElevations{}}
 	w.config = authz.Config{
 		Servers: []*authz.Server{
 			{
@@ -125,7 +127,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Engine = authz.New(limiter, nil, w.journal, nil, time.Now)
+	w.Engine = authz.New(limiter, nil, w.elevations, w.journal, nil, time.Now)
 	w.use(t, w.config)
 	return w
 }

@@ -75,9 +75,35 @@ tools:
         max_price: {type: integer, minimum: 1}
         limit: {type: integer, minimum: 1, maximum: 100}
       additionalProperties: false
+  - name: note_payment
+    server: dealer
+    risk_level: write
+    rate_limit_tier: permissive
+    required_scopes: [vehicles.read]
+    input_schema:
+      type: object
+      properties:
+        payment_id: {type: string, maxLength: 40}
+        amount: {type: integer, minimum: 1}
+      additionalProperties: false
+  - name: void_payment
+    server: dealer
+    risk_level: privileged
+    rate_limit_tier: permissive
+    required_scopes: [vehicles.read]
+    input_schema:
+      type: object
+      properties:
+        payment_id: {type: string, maxLength: 40}
+        amount: {type: integer, minimum: 1}
+      additionalProperties: false
 `
 
-const body = `{"jsonrpc":"2.0","id":42,"method":"tools/call","params":{"name":"search_vehicles","arguments":{"model":"Swift Dzire","max_price":900000,"limit":10}}}`
+const (
+	readBody       = `{"jsonrpc":"2.0","id":42,"method":"tools/call","params":{"name":"search_vehicles","arguments":{"model":"Swift Dzire","max_price":900000,"limit":10}}}`
+	writeBody      = `{"jsonrpc":"2.0","id":42,"method":"tools/call","params":{"name":"note_payment","arguments":{"payment_id":"P-1001","amount":900000}}}`
+	privilegedBody = `{"jsonrpc":"2.0","id":42,"method":"tools/call","params":{"name":"void_payment","arguments":{"payment_id":"P-1001","amount":900000}}}`
+)
 
 // measure starts both servers and asks them by turns.
 func measure(ctx context.Context, rounds, calls int, profile string) (r result, err error) {
@@ -92,11 +118,13 @@ func measure(ctx context.Context, rounds, calls int, profile string) (r result, 
 	}
 	defer issuer.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing depends on it
 	// Many callers, so that no rate limit is met and every cache is in use.
-	payloads := make([]string, 200)
-	for i := range payloads {
-		if payloads[i], err = payload(issuer, fmt.Sprintf("user-%d", i)); err != nil {
-			return r, err
-		}
+	tokens, err := mintTokens(issuer, 200)
+	if err != nil {
+		return r, err
+	}
+	payloads, err := payloadsOf(tokens, readBody)
+	if err != nil {
+		return r, err
 	}
 	yes, err := startYes(dir)
 	if err != nil {
@@ -128,6 +156,9 @@ func measure(ctx context.Context, rounds, calls int, profile string) (r result, 
 		if round >= 0 {
 			cpuYes, cpuCheck, ratios = append(cpuYes, first), append(cpuCheck, second), append(ratios, second/first)
 		}
+	}
+	if err := measurePrivileged(ctx, &r, check, filepath.Join(dir, "http.sock"), tokens); err != nil {
+		return r, err
 	}
 	r.CPUYes, r.CPUCheck, r.Ratio = quantile(cpuYes, 0.5), quantile(cpuCheck, 0.5), quantile(ratios, 0.5)
 	r.RatioLow, r.RatioHigh = quantile(ratios, 0.25), quantile(ratios, 0.75)
@@ -167,20 +198,36 @@ func tokenOptions(subject string) devissuer.TokenOptions {
 	}
 }
 
+func mintTokens(issuer *devissuer.Issuer, n int) (tokens []string, err error) {
+	tokens = make([]string, n)
+	for i := range tokens {
+		if tokens[i], err = issuer.Mint(tokenOptions(fmt.Sprintf("user-%d", i))); err != nil {
+			return nil, err
+		}
+	}
+	return tokens, nil
+}
+
+func payloadsOf(tokens []string, body string) (payloads []string, err error) {
+	payloads = make([]string, len(tokens))
+	for i, token := range tokens {
+		if payloads[i], err = payload(token, body); err != nil {
+			return nil, err
+		}
+	}
+	return payloads, nil
+}
+
 // payload is an encoded CheckRequest as Envoy sends it for a tool call: raw
 // headers, an RS256 token, a body of about 150 bytes.
-func payload(issuer *devissuer.Issuer, subject string) (string, error) {
-	token, err := issuer.Mint(tokenOptions(subject))
-	if err != nil {
-		return "", err
-	}
+func payload(token, body string) (string, error) {
 	lines := [][2]string{
 		{":authority", authority}, {":path", "/mcp"}, {":method", "POST"}, {":scheme", "https"},
 		{"authorization", "Bearer " + token}, {"content-type", "application/json"},
 		{"accept", "application/json, text/event-stream"}, {"mcp-protocol-version", "2025-11-25"},
 		{"user-agent", "mcp-client/1.0"}, {"content-length", strconv.Itoa(len(body))},
 		{"accept-encoding", "gzip"}, {"x-forwarded-for", "192.0.2.7"}, {"x-forwarded-proto", "https"},
-		{"x-request-id", "0c7a5cfa-3d6f-4ab4-9a2d-1d2a3f5f7f21"}, {"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+		{"idempotency-key", "0c7a5cfa-3d6f-4ab4-9a2d-1d2a3f5f7f21"}, {"x-request-id", "0c7a5cfa-3d6f-4ab4-9a2d-1d2a3f5f7f21"}, {"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 	}
 	headers := &corev3.HeaderMap{}
 	for _, line := range lines {

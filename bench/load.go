@@ -33,7 +33,7 @@ func dial(address, tool string, tokens []string, first int) (*client, error) {
 		return nil, err
 	}
 	c := &client{conn: conn, reader: bufio.NewReader(conn), next: first}
-	text := strings.Replace(body, "search_vehicles", tool, 1)
+	text := strings.Replace(readBody, "search_vehicles", tool, 1)
 	for _, token := range tokens {
 		c.requests = append(c.requests, fmt.Appendf(nil, "POST /mcp HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
 			"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\n"+

@@ -24,7 +24,7 @@ func (r *report) check(cfg *Config, now time.Time) {
 	r.checkTools(&cfg.Tools, now)
 	r.checkTransactionSafety(cfg)
 	r.checkRedis(cfg)
-	r.checkPIM(&cfg.PIM)
+	r.checkPIM(cfg)
 	r.checkAudit(cfg)
 	r.checkDatabase(cfg)
 	r.checkEnvoy(&cfg.Envoy)
@@ -100,23 +100,6 @@ func (r *report) checkShadow(s Shadow, now time.Time) {
 		r.warn("tools.shadow.until", "has passed on %s: the policies refuse again; remove the section", s.Until.Format(time.RFC3339))
 	default:
 		r.warn("tools.shadow", "until %s these policies only record what they would refuse: %s", s.Until.Format(time.RFC3339), clip(list))
-	}
-}
-
-func (r *report) checkPIM(p *PIM) {
-	if !p.Enabled {
-		r.warn("pim.enabled", "is off: every privileged tool is refused")
-	}
-	switch p.Provider {
-	case "local":
-	case "generic", "azure_pim", "cyberark", "okta":
-		r.refuse("pim.provider", "%s is not available in this version: use local", p.Provider)
-	default:
-		r.oneOf("pim.provider", p.Provider, "local")
-	}
-	within(r, "pim.elevation_duration_seconds", p.ElevationDuration, time.Minute, 24*time.Hour)
-	if !isPlainPath(p.ElevationURL) {
-		r.url("pim.elevation_url", p.ElevationURL, "a path such as /api/auth/elevate, or an https URL", false)
 	}
 }
 

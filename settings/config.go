@@ -250,21 +250,6 @@ type RedisTLS struct {
 	ServerName string `yaml:"server_name"`
 }
 
-// PIM says how callers come to call privileged tools.
-type PIM struct {
-	// Enabled false refuses privileged tools, whatever a token claims. Default
-	// true.
-	Enabled bool `yaml:"enabled" env:"PIM_ENABLED"`
-	// Provider is local; other providers come later.
-	Provider string `yaml:"provider" env:"PIM_PROVIDER"`
-	// ElevationDuration is how long an elevation lasts at most, within [1m,
-	// 24h]. Default 1h.
-	ElevationDuration time.Duration `yaml:"elevation_duration_seconds" env:"ELEVATION_DURATION_SECONDS"`
-	// ElevationURL is told to callers without an elevation: a path on this
-	// host or an https URL. Default /api/auth/elevate.
-	ElevationURL string `yaml:"elevation_url"`
-}
-
 // Envoy is what `sallyport envoy bootstrap` writes Envoy's configuration from.
 type Envoy struct {
 	// Listen is where clients connect: "ip:port". Default 127.0.0.1:10000.
@@ -343,7 +328,11 @@ func defaults() Config {
 			DerivedTTL: 10 * time.Minute, Lease: 30 * time.Second, MaxResponseBytes: 1 << 20,
 		},
 		Redis: Redis{Mode: "single", Prefix: "sallyport:", Timeout: 500 * time.Millisecond},
-		PIM:   PIM{Enabled: true, Provider: "local", ElevationDuration: time.Hour, ElevationURL: "/api/auth/elevate"},
+		PIM: PIM{
+			Enabled: true, Provider: "local", ElevationDuration: time.Hour, ElevationURL: "/api/auth/elevate",
+			RequireReason: true, RequestTTL: 8 * time.Hour, ApprovalTTL: 15 * time.Minute, Timeout: 5 * time.Second,
+			BreakGlass: BreakGlass{Duration: 15 * time.Minute},
+		},
 		Audit: Audit{
 			Dir: "/var/lib/sallyport/audit", Origin: "sallyport/audit", JournalMaxBytes: 4 << 30, WhenFull: "refuse",
 			BatchInterval: 2 * time.Second, HeartbeatInterval: time.Minute, UnauthenticatedPerSecond: 5, Layout: "hybrid",

@@ -9,12 +9,6 @@ func plannedKey(key string) (hint string, ok bool) {
 		"mtls":     "; listen.tls and envoy.tls encrypt the listeners",
 		"settings": "",
 		"waf":      "",
-
-		"pim.elevation_require_approval": "",
-		"pim.elevation_require_reason":   "",
-		"pim.pam_endpoint":               "; only a token's elevation claim elevates",
-		"pim.require_approval":           "",
-		"pim.require_reason":             "",
 	}[key]
 	return hint, ok
 }
@@ -24,8 +18,7 @@ func plannedKey(key string) (hint string, ok bool) {
 func plannedVariables() []string {
 	return []string{
 		"APIM_MCP_SUBSCRIPTION_KEY", "APIM_MCP_SUBSCRIPTION_NAME", "APIM_PROPAGATE_USER_CONTEXT", "APIM_USER_CONTEXT_HEADER",
-		"ELEVATION_REQUIRE_APPROVAL", "ELEVATION_REQUIRE_REASON",
 		"MTLS_CA_CERT_PATH", "MTLS_CLIENT_CERT_PATH", "MTLS_CLIENT_KEY_PATH", "MTLS_ENABLED",
-		"PAM_ENDPOINT", "WAF_ALLOWED_IPS", "WAF_ENABLED", "WAF_IP_ALLOWLIST_ENABLED", "WAF_RATE_LIMIT",
+		"WAF_ALLOWED_IPS", "WAF_ENABLED", "WAF_IP_ALLOWLIST_ENABLED", "WAF_RATE_LIMIT",
 	}
 }

@@ -171,14 +171,14 @@ func (p *page) obligations(e *audit.Event) {
 		p.line("  It is executed at most once for its idempotency key, which %s.", keySource(m.KeySource))
 		p.line("  Hash of the key: %s", m.KeyHash)
 	}
-	switch shadowed := slices.ContainsFunc(m.Shadow, func(code string) bool { return policyOf(code) == "elevation" }); {
-	case m.Risk != "privileged":
-	case shadowed:
-		p.line("  It is privileged, and nobody was asked for an elevation: a shadow mode let it pass.")
-	case principal(e).TokenID != "":
-		p.line("  It is privileged. Where the catalogue wants an elevation, token %s held it.", principal(e).TokenID)
-	default:
-		p.line("  It is privileged. Where the catalogue wants an elevation, the caller's token held it.")
+	switch by := elevatedBy(e); {
+	case m.Risk == "privileged" && by != "":
+		p.line("  It is privileged, and the caller was elevated by %s.", by)
+	case m.Risk == "privileged":
+		p.line("  It is privileged. What elevated the caller is not recorded.")
+	}
+	if m.ApprovalID != "" {
+		p.line("  The approval %s is spent with it: the same call again, with another key, needs another.", m.ApprovalID)
 	}
 }
 

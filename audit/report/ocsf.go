@@ -24,8 +24,8 @@ const (
 )
 
 // OCSF writes events in the Open Cybersecurity Schema Framework 1.6.0, one JSON
-// object a line: a decision as API Activity (6003), an operator's act and a
-// reload of the configuration as Entity Management (3004), start and stop of the
+// object a line: a decision as API Activity (6003), an operator's act, a step of an
+// elevation's or approval's life and a reload of the configuration as Entity Management (3004), start and stop of the
 // service as Application Lifecycle (6002). It leaves out and counts what it has no
 // certain place for: outcomes, counted denials and what a log says of itself.
 // version is that of the program, for metadata.product.
@@ -55,6 +55,8 @@ func ocsfEvent(e *audit.Event) *ocsf {
 		return decided(e)
 	case e.EventType == "operator":
 		return operated(e)
+	case e.EventType == "elevation":
+		return elevated(e)
 	case e.EventType == "service" && e.Action == "reload":
 		return reloaded(e)
 	case e.EventType == "service" && e.Action == "start":

@@ -28,6 +28,25 @@ func operated(e *audit.Event) *ocsf {
 	return o
 }
 
+// elevated is a step in the life of an elevation or approval.
+func elevated(e *audit.Event) *ocsf {
+	m := &e.Metadata
+	what := updated
+	if e.Action == "request" {
+		what = created
+	}
+	o := newOCSF(e, entityManagement, what)
+	o.Message, o.Comment = e.Action+" "+m.Kind, strings.TrimSpace(m.Why+" "+m.Comment)
+	if o.Actor = caller(e); m.Principal == nil {
+		o.Actor = &ocsfActor{AppName: productName}
+	}
+	o.Entity = &ocsfEntity{Name: named(m.RequestID), Type: named(m.Kind), UID: m.RequestID}
+	if o.ended(e); e.Status == "refused" {
+		o.failed()
+	}
+	return o
+}
+
 // reloaded is a change of the configuration in use.
 func reloaded(e *audit.Event) *ocsf {
 	o := newOCSF(e, entityManagement, updated)

@@ -27,8 +27,8 @@ var policies = [...]policy{
 	{name: "conditions", checks: "The tool's own conditions about caller, arguments and request hold.", ofTools: true},
 	{name: "rate_limit", checks: "The caller hasn't used up the number of calls it has per period."},
 	{name: "step_up", checks: "The caller's login is as strong and as recent as the tool wants.", ofTools: true},
-	{name: "elevation", checks: "A tool that wants elevated rights is called by somebody who holds them for a limited time.", ofTools: true, fact: riskFact},
-	{name: "approval", checks: "A tool that wants a second person's approval for each call has it.", ofTools: true},
+	{name: "elevation", checks: "A tool that wants elevated rights is called by somebody who holds them for a limited time.", ofTools: true, fact: elevationFact},
+	{name: "approval", checks: "A tool that wants a second person's approval for each call has it.", ofTools: true, fact: approvalFact},
 	{name: "idempotency", checks: "A call that must not happen twice has a key by which a retry is known.", ofTools: true, fact: keyFact},
 }
 
@@ -67,7 +67,32 @@ func schemaFact(e *audit.Event) string {
 	return join("SHA-256 of the call: ", e.Metadata.Fingerprint)
 }
 
-func riskFact(e *audit.Event) string { return join("the tool's risk is ", e.Metadata.Risk) }
+func elevationFact(e *audit.Event) string {
+	return listed(join("the tool's risk is ", e.Metadata.Risk), join("elevated by ", elevatedBy(e)))
+}
+
+// elevatedBy says what elevated the caller; empty where that isn't recorded.
+func elevatedBy(e *audit.Event) string {
+	held := e.Metadata.Elevation
+	if held == nil {
+		return ""
+	}
+	until := ""
+	if !held.Until.IsZero() {
+		until = " until " + held.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	switch held.Source {
+	case "claim":
+		return "the claim of token " + cmp.Or(held.ID, "(without an id)") + until
+	case "provider":
+		return "the external provider" + join(", which calls it ", held.ID) + until
+	case "break_glass":
+		return "break-glass grant " + held.ID + until + ", while the external provider failed"
+	}
+	return "grant " + held.ID + until
+}
+
+func approvalFact(e *audit.Event) string { return join("approved by request ", e.Metadata.ApprovalID) }
 
 func keyFact(e *audit.Event) string {
 	if e.Metadata.KeyHash == "" {

@@ -70,7 +70,7 @@ func (l *loader) compile(r *reader, n *yaml.Node, e *entry) {
 		Source: fmt.Sprintf("%s:%d", r.file, e.line),
 		Risk:   e.risk, RequiredScopes: e.scopes,
 		RequiresApproval: e.approval != nil && *e.approval,
-		StepUp:           e.stepUp, Shadow: e.shadow, RecordArguments: e.recorded,
+		StepUp:           e.stepUp, Elevation: e.rule, Shadow: e.shadow, RecordArguments: e.recorded,
 		Conditions: e.conditions, conditions: e.programs,
 	}
 	l.applyDefaults(t, e)
@@ -79,6 +79,9 @@ func (l *loader) compile(r *reader, n *yaml.Node, e *entry) {
 		if e.elevation != nil && !*e.elevation {
 			r.fail(valueAt(n, "requires_elevation"), "a privileged tool always requires elevation")
 		}
+	}
+	if hasKey(n, "elevation") && !t.RequiresElevation && !t.RequiresApproval {
+		r.fail(valueAt(n, "elevation"), "elevation is for tools with requires_elevation or requires_approval")
 	}
 	if t.schema = l.compileSchema(r, n, e); t.schema != nil && t.Risk != Read {
 		l.warnIfOpen(r, cmp.Or(e.schema, e.schemaFile), t.schema)

@@ -22,6 +22,7 @@ var (
 	serverName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 	scopeToken   = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)
 	argumentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
+	roleName     = regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,256}$`)
 	acrValue     = regexp.MustCompile(`^[\x21-\x7E]+$`)
 )
 
@@ -40,6 +41,7 @@ type entry struct {
 	onUnknown                 OnUnknown
 	ttl                       *int
 	stepUp                    StepUp
+	rule                      Elevation
 	conditions                []*Condition
 	programs                  []program
 	shadow                    Shadow
@@ -130,6 +132,7 @@ func (l *loader) readTool(path string, index int, n *yaml.Node) {
 			e.recorded = r.texts(n, "record_arguments", maxRecorded, argumentName)
 		},
 		"step_up":           func(n *yaml.Node) { e.readStepUp(r, n) },
+		"elevation":         func(n *yaml.Node) { e.readElevation(r, n) },
 		"conditions":        func(n *yaml.Node) { e.readConditions(r, n, l.compiler) },
 		"shadow":            func(n *yaml.Node) { l.readShadow(r, n, e) },
 		"input_schema":      func(n *yaml.Node) { e.schema = n },
@@ -190,6 +193,20 @@ func (e *entry) readStepUp(r *reader, n *yaml.Node) {
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		r.fail(n, "step_up needs acr_values, max_age_seconds or both")
 	}
+}
+
+func (e *entry) readElevation(r *reader, n *yaml.Node) {
+	r.mapping(n, "elevation", map[string]func(*yaml.Node){
+		"max_duration_seconds": func(n *yaml.Node) {
+			if longest := r.integer(n, "elevation.max_duration_seconds", 10, int(maxElevation/time.Second)); longest != nil {
+				e.rule.Longest = time.Duration(*longest) * time.Second
+			}
+		},
+		"provider_role": func(n *yaml.Node) { e.rule.ProviderRole = r.text(n, "elevation.provider_role", 256) },
+		"approver_roles": func(n *yaml.Node) {
+			e.rule.ApproverRoles = r.texts(n, "elevation.approver_roles", 16, roleName)
+		},
+	})
 }
 
 func (e *entry) readConditions(r *reader, n *yaml.Node, compiler *conditionCompiler) {

@@ -23,6 +23,7 @@ type Tool struct {
 	Timeout           time.Duration // for the upstream's answer
 	Idempotency       Idempotency
 	StepUp            StepUp
+	Elevation         Elevation
 	Conditions        []*Condition // all must hold
 	Shadow            Shadow
 	// RecordArguments names arguments whose values are in the audit trail, at the
@@ -50,6 +51,14 @@ type StepUp struct {
 	MaxAge    time.Duration // since the login; 0: any age
 }
 
+// Elevation is what the tool has of its own about elevations and approvals. Its zero
+// value leaves everything to the configuration.
+type Elevation struct {
+	Longest       time.Duration // an elevation for the tool lasts no longer; 0: as configured
+	ProviderRole  string        // the role at the external provider; empty: the tool's name
+	ApproverRoles []string      // who approves for the tool, any of them; empty: as configured
+}
+
 // Shadow lists policies whose refusals are only recorded, up to a date. Its zero
 // value shadows nothing.
 type Shadow struct {
@@ -72,6 +81,7 @@ const (
 	defaultTTL         = 24 * time.Hour
 	maxTTL             = 168 * time.Hour
 	maxStepUpAge       = 30 * 24 * time.Hour
+	maxElevation       = 24 * time.Hour
 	maxConditions      = 32
 	maxScopes          = 64
 	maxRecorded        = 16

@@ -97,13 +97,14 @@ func (is *issuer) checkType(t *token) *Refusal {
 func (is *issuer) read(t *token, tenant string) (*verifiedToken, *Refusal) {
 	c := claimReader{claims: t.claims}
 	verified := &verifiedToken{issuer: is, times: c.lifetime(is.MaxLifetime)}
-	verified.audiences = c.list("aud", "aud")
-	if verified.audiences == nil && !is.preset.clientAsAudience {
+	audiences := c.list("aud", "aud")
+	if audiences == nil && !is.preset.clientAsAudience {
 		c.fail(MissingClaim, "the token has no aud")
 	}
 	verified.nonce = c.text("nonce", "nonce")
 	verified.binding = c.binding()
 	verified.principal = c.principal(is, verified.times)
+	verified.principal.Audiences = audiences
 	if c.refusal != nil {
 		return nil, c.refusal
 	}

@@ -24,6 +24,9 @@ type Principal struct {
 
 	Scopes []string
 	Roles  []string
+	// Audiences are whom the token is for; none: its client, which its issuer allows,
+	// stands for them.
+	Audiences []string
 
 	TokenID   string // jti, or the issuer's word for it
 	SessionID string // sid
@@ -48,6 +51,13 @@ func (p *Principal) HasScope(scope string) bool {
 		}
 	}
 	return false
+}
+
+// Claim is the text of a claim, by the name of a top-level member; empty if there is
+// none or it is no text.
+func (p *Principal) Claim(name string) string {
+	text, _ := p.Claims[name].(string)
+	return text
 }
 
 // Elevation is the token's claim that its subject is elevated (elevation_status).

@@ -197,7 +197,6 @@ type verifiedToken struct {
 	principal *Principal
 	issuer    *issuer
 	times     lifetime
-	audiences []string // none: the token's client stands for them
 	nonce     string
 	binding   binding
 
@@ -239,10 +238,10 @@ func (t *verifiedToken) checkTarget(target *Target) *Refusal {
 	if len(target.Issuers) > 0 && !slices.Contains(target.Issuers, t.issuer.Name) {
 		return refuse(UnknownIssuer, "this server doesn't accept tokens of issuer "+t.issuer.Name)
 	}
-	if t.audiences == nil && t.issuer.preset.clientAsAudience {
+	if t.principal.Audiences == nil && t.issuer.preset.clientAsAudience {
 		return nil // read has found the client on the allow-list
 	}
-	for _, audience := range t.audiences {
+	for _, audience := range t.principal.Audiences {
 		if audience != "" && slices.Contains(target.Audiences, audience) {
 			return nil
 		}

@@ -34,7 +34,8 @@ func TestVerify(t *testing.T) {
 		ID:     identity.PrincipalID(issuerURL, "", "alice", "agent", "robot"),
 		Issuer: "main", IssuerID: issuerURL, Subject: "alice", Client: "agent", Actor: "robot",
 		Scopes: []string{"read", "write"}, Roles: []string{"admin", "sales"},
-		TokenID: "t1", SessionID: "s1", ACR: "gold", AMR: []string{"pwd", "otp"},
+		Audiences: []string{"https://other.example", "https://mcp.example/mcp"},
+		TokenID:   "t1", SessionID: "s1", ACR: "gold", AMR: []string{"pwd", "otp"},
 		IssuedAt: noon().Add(-time.Minute), Expires: noon().Add(5 * time.Minute), AuthTime: noon().Add(-time.Hour),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

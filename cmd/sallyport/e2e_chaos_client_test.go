@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sallyport/sallyport/envoy/refusal"
+	"github.com/sallyport/sallyport/authz/refusal"
 	"github.com/sallyport/sallyport/internal/devissuer"
 )
 

@@ -1,11 +1,14 @@
 package main_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/authz/refusal"
 )
 
 // outcome is a record of what became of a decision.
@@ -129,12 +132,15 @@ func (x *exchanges) retried(t *testing.T, a, of answer, want string) {
 func refusalOf(a answer) string {
 	var body struct {
 		facts
-		Error struct{ Data facts }
+		Error  struct{ Data facts }
+		Result struct {
+			Meta map[string]facts `json:"_meta"`
+		}
 	}
 	if json.Unmarshal([]byte(a.body), &body) != nil {
 		return ""
 	}
-	return or(body.Reason, body.Error.Data.Reason)
+	return cmp.Or(body.Reason, body.Error.Data.Reason, body.Result.Meta[refusal.FactsKey].Reason)
 }
 
 // reloads are the times at which a configuration was loaded again, from the log.

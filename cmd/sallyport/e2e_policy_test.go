@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sallyport/sallyport/envoy/refusal"
+	"github.com/sallyport/sallyport/authz/refusal"
 	"github.com/sallyport/sallyport/internal/devissuer"
 )
 

@@ -14,7 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/sallyport/sallyport/envoy/refusal"
+	"github.com/sallyport/sallyport/authz/refusal"
 	"github.com/sallyport/sallyport/internal/testenv"
 )
 

@@ -136,6 +136,7 @@ func fixedAtStart(started, fresh *settings.Config) error {
 		{"transaction_safety.max_response_bytes", old.MaxResponseBytes == now.MaxResponseBytes},
 		{"audit", reflect.DeepEqual(started.Audit, fresh.Audit)},
 		{"database", started.Database == fresh.Database},
+		{"pim: the provider or webhooks", reflect.DeepEqual(outside(&started.PIM), outside(&fresh.PIM))},
 		{"transaction_safety.key_files", now.Store(&fresh.Redis) == "memory" || sealed(&old) == sealed(&now)},
 	} {
 		if !part.same {
@@ -143,6 +144,14 @@ func fixedAtStart(started, fresh *settings.Config) error {
 		}
 	}
 	return nil
+}
+
+// outside is what of pim is about others than callers and approvers.
+func outside(p *settings.PIM) settings.PIM {
+	return settings.PIM{
+		Provider: p.Provider, PAMEndpoint: p.PAMEndpoint, Timeout: p.Timeout, Webhooks: p.Webhooks,
+		Generic: p.Generic, AzurePIM: p.AzurePIM, Okta: p.Okta, CyberArk: p.CyberArk,
+	}
 }
 
 // needsRestart reports whether a part changed that is only read at the start.

@@ -53,11 +53,15 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	trail, err := openTrail(ctx, cfg, log)
+	database, err := newSharedDatabase(cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, trail.close()) }()
+	trail, err := openTrail(ctx, cfg, database, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.close(), trail.journal.Close()) }()
 	registry.MustRegister(newTrailMetrics(trail))
 	stores, err := openStores(cfg, registry, log)
 	if err != nil {
@@ -67,7 +71,11 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	if err := stores.check(ctx); err != nil {
 		return invalid(err)
 	}
-	engine := authz.New(stores.limiter, stores.sessions, trail.journal, trail.strangers, time.Now)
+	elevations, err := openElevations(cfg, database, trail.journal, registry, log)
+	if err != nil {
+		return err
+	}
+	engine := authz.New(stores.limiter, stores.sessions, elevations, trail.journal, trail.strangers, time.Now)
 
 	// Listeners first: a port that is taken must fail before anything runs.
 	listeners, err := openListeners(cfg.Listen)
@@ -90,6 +98,7 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 		log:         log,
 	}
 	stores.run(ctx, reloader.revocations, group, log)
+	elevations.run(ctx, group)
 	// The trail goes on until the last request is answered.
 	trailCtx, endTrail := context.WithCancel(context.WithoutCancel(ctx))
 	defer endTrail()
@@ -112,14 +121,14 @@ func serve(ctx context.Context, loaded *settings.Loaded, reload func() (*setting
 	exchanges := extproc.NewServer(extproc.Config{
 		MaxKept:      cfg.TransactionSafety.MaxResponseBytes,
 		StoreTimeout: 2 * cfg.Redis.Timeout, // claims ask twice, and may have to be released
-	}, stores.claims, stores.slots, stores.sessions, trail.journal, extproc.NewMetrics(registry), log, time.Now)
+	}, stores.claims, stores.slots, stores.sessions, elevations, trail.journal, extproc.NewMetrics(registry), log, time.Now)
 	defer exchanges.Close()
 	extauthz.NewServer(engine, pending, extauthz.NewMetrics(registry), log).Register(grpcServer)
 	exchanges.Register(grpcServer)
 	outcomes := accesslog.NewServer(trail.journal, pending, log, time.Now)
 	outcomes.Register(grpcServer)
 	resources := func() []api.Resource { return reloader.current.Load().resources }
-	httpServer := newHTTPServer(api.New(resources), log)
+	httpServer := newHTTPServer(api.New(resources, api.NewElevations(api.EngineAccess{Engine: engine}, elevations.service, log)), log)
 	opsServer := newHTTPServer(newOps(registry, func() bool { return ctx.Err() == nil && trail.journal.Healthy() && stores.healthy() }), log)
 
 	group.Go(func() error { return reloader.watch(ctx) })

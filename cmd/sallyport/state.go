@@ -61,10 +61,8 @@ func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replay
 			Standard:   authz.Rate(cfg.Tools.Tiers.Standard),
 			Strict:     authz.Rate(cfg.Tools.Tiers.Strict),
 		},
-		Shadow: catalogue.Shadow{Policies: cfg.Tools.Shadow.Policies, Until: cfg.Tools.Shadow.Until},
-		Elevation: authz.ElevationRule{
-			Enabled: cfg.PIM.Enabled, URL: cfg.PIM.ElevationURL, Longest: cfg.PIM.ElevationDuration,
-		},
+		Shadow:    catalogue.Shadow{Policies: cfg.Tools.Shadow.Policies, Until: cfg.Tools.Shadow.Until},
+		Elevation: elevationRule(cfg),
 		Idempotency: authz.Idempotency{
 			Enabled: cfg.TransactionSafety.IdempotencyEnabled,
 			Lease:   cfg.TransactionSafety.Lease, DerivedTTL: cfg.TransactionSafety.DerivedTTL,
@@ -76,6 +74,24 @@ func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replay
 	return s, nil
 }
 
+func elevationRule(cfg *settings.Config) authz.ElevationRule {
+	p := &cfg.PIM
+	rule := authz.ElevationRule{
+		Enabled: p.Enabled, URL: p.ElevationURL, Longest: p.ElevationDuration,
+		RequireReason: p.RequireReason, RequireApproval: p.RequireApproval,
+		PendingFor: p.RequestTTL, ApprovalFor: p.ApprovalTTL, ReplayFor: cfg.TransactionSafety.IdempotencyTTL,
+		External: p.External(), Users: make(map[string]string),
+		BreakGlass: p.BreakGlass.Enabled, BreakGlassFor: p.BreakGlass.Duration,
+	}
+	for _, a := range p.Approvers {
+		rule.Approvers = append(rule.Approvers, authz.Approvers(a))
+	}
+	for _, u := range p.Users {
+		rule.Users[u.Issuer] = u.Claim
+	}
+	return rule
+}
+
 // limits warns of what this configuration or this version doesn't do.
 func limits(cfg *settings.Config, cat *catalogue.Catalogue) (warnings []string) {
 	if t := &cfg.TransactionSafety; t.IdempotencyEnabled && t.Store(&cfg.Redis) == "memory" && !cfg.Development() {
@@ -83,6 +99,12 @@ func limits(cfg *settings.Config, cat *catalogue.Catalogue) (warnings []string) 
 	}
 	if !cfg.TransactionSafety.IdempotencyEnabled {
 		warnings = append(warnings, "transaction_safety.idempotency_enabled is false: a retried write is executed again")
+	}
+	if !cfg.PIM.RequireApproval && !cfg.PIM.External() && slices.ContainsFunc(cat.Tools(), func(t *catalogue.Tool) bool { return t.RequiresElevation }) {
+		warnings = append(warnings, "pim.require_approval is false: whoever has the scopes of a privileged tool elevates themselves, with a reason and for a limited time")
+	}
+	if len(cfg.PIM.Approvers) == 0 && slices.ContainsFunc(cat.Tools(), func(t *catalogue.Tool) bool { return t.RequiresApproval }) {
+		warnings = append(warnings, "a tool has requires_approval and pim.approvers is empty: nobody can approve its calls, so they are refused")
 	}
 	if slices.ContainsFunc(cat.Tools(), func(t *catalogue.Tool) bool { return t.PIIPolicy != catalogue.PIINone }) {
 		warnings = append(warnings, "pii_policy is not enforced by this version: responses pass as they are")

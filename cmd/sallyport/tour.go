@@ -14,7 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sallyport/sallyport/envoy/refusal"
+	"github.com/sallyport/sallyport/authz/refusal"
 	"github.com/sallyport/sallyport/internal/devissuer"
 )
 
@@ -23,7 +23,8 @@ type tour struct {
 	*mesh
 	out io.Writer
 
-	explanation, finding string // of the refused refund, and of the changed byte
+	asked                []string // ids of the elevations and approvals that were asked for
+	explanation, finding string   // of the refused refund, and of the changed byte
 }
 
 func newTour(m *mesh, out io.Writer) *tour { return &tour{mesh: m, out: out} }
@@ -37,10 +38,11 @@ type step struct {
 }
 
 func (t *tour) steps() []step {
-	return slices.Concat(t.readers(), t.writers(), t.privileged(), t.trail(), []step{
-		{"what took effect", "4 bookings, 1 cancelled, 1 refund", func(context.Context) (string, error) {
+	return slices.Concat(t.readers(), t.writers(), t.privileged(), t.elevation(), t.trail(), []step{
+		{"what took effect", "4 bookings, 1 cancelled, 2 refunds, 1 deleted", func(context.Context) (string, error) {
 			effects := t.dealership.Effects()
-			return fmt.Sprintf("%d bookings, %d cancelled, %d refund", effects["book_service"], effects["cancel_service"], effects["refund_payment"]), nil
+			return fmt.Sprintf("%d bookings, %d cancelled, %d refunds, %d deleted",
+				effects["book_service"], effects["cancel_service"], effects["refund_payment"], effects["delete_customer"]), nil
 		}},
 	})
 }

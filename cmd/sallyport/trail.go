@@ -35,7 +35,7 @@ type trail struct {
 
 // openTrail opens the journal and finds out whether the archive may be used: one
 // that doesn't lock is refused, one that can't be reached is bridged.
-func openTrail(ctx context.Context, cfg *settings.Config, log *slog.Logger) (_ *trail, err error) {
+func openTrail(ctx context.Context, cfg *settings.Config, database *sharedDatabase, log *slog.Logger) (_ *trail, err error) {
 	a := &cfg.Audit
 	t := &trail{cfg: a, strangers: audit.NewStrangers(float64(a.UnauthenticatedPerSecond)), log: log}
 	if len(a.SigningKeyFiles) == 0 {
@@ -66,10 +66,10 @@ func openTrail(ctx context.Context, cfg *settings.Config, log *slog.Logger) (_ *
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.close())
+			err = errors.Join(err, t.journal.Close())
 		}
 	}()
-	if t.data, err = newAuditData(cfg); err != nil {
+	if t.data, err = newAuditData(cfg, database); err != nil {
 		return nil, err
 	}
 	p, err := pipeline.Open(pipeline.Config{
@@ -161,14 +161,6 @@ func (t *trail) record(action string, metadata map[string]any) error {
 		return fmt.Errorf("record %s: %w", action, err)
 	}
 	return nil
-}
-
-func (t *trail) close() error {
-	var err error
-	if t.data != nil {
-		err = t.data.close()
-	}
-	return errors.Join(err, t.journal.Close())
 }
 
 // signingKeyFiles are those of the configuration, or the one beside the journal.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,56 +18,40 @@ import (
 // auditData is what the trail keeps in the database. It is opened when it is
 // first needed and tried again until that succeeds: no request waits for it.
 type auditData struct {
-	cfg *settings.Config
+	cfg      *settings.Config
+	database *sharedDatabase
 
 	mu       sync.Mutex // guards what follows
-	db       *database.DB
 	index    *index.Index
 	subjects *subjects.Subjects
 }
 
 // newAuditData refuses at once what no waiting would make right.
-func newAuditData(cfg *settings.Config) (*auditData, error) {
+func newAuditData(cfg *settings.Config, database *sharedDatabase) (*auditData, error) {
 	if cfg.Audit.PseudonymiseUsers {
 		if _, err := subjects.LoadKeys(cfg.Audit.SubjectKeyFiles...); err != nil {
 			return nil, invalid(err)
 		}
 	}
-	if err := databaseConfig(cfg).Validate(); err != nil {
-		return nil, invalid(fmt.Errorf("database: %w", err))
-	}
-	return &auditData{cfg: cfg}, nil
-}
-
-func databaseConfig(cfg *settings.Config) database.Config {
-	d := &cfg.Database
-	c := database.Config{Driver: database.Dialect(d.Driver), MaxConns: d.MaxConnections}
-	if c.Driver == database.Postgres {
-		c.URL, c.PasswordFile, c.Migrations = d.URL, d.PasswordFile, d.Migrations
-	} else {
-		c.File = d.File
-	}
-	return c
+	return &auditData{cfg: cfg, database: database}, nil
 }
 
 // open opens what isn't open.
 func (d *auditData) open(ctx context.Context) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.db == nil {
-		if d.db, err = database.Open(ctx, databaseConfig(d.cfg)); err != nil {
-			d.db = nil
-			return err
-		}
+	db, err := d.database.open(ctx)
+	if err != nil {
+		return err
 	}
 	if d.index == nil {
-		if d.index, err = index.Open(ctx, d.db, indexConfig(&d.cfg.Audit)); err != nil {
+		if d.index, err = index.Open(ctx, db, indexConfig(&d.cfg.Audit)); err != nil {
 			d.index = nil
 			return err
 		}
 	}
 	if d.subjects == nil && d.cfg.Audit.PseudonymiseUsers {
-		d.subjects, err = openSubjects(ctx, d.db, &d.cfg.Audit)
+		d.subjects, err = openSubjects(ctx, db, &d.cfg.Audit)
 	}
 	return err
 }
@@ -79,15 +62,6 @@ func openSubjects(ctx context.Context, db *database.DB, a *settings.Audit) (*sub
 		return nil, err
 	}
 	return subjects.Open(ctx, db, keys, time.Now)
-}
-
-func (d *auditData) close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.db == nil {
-		return nil
-	}
-	return d.db.Close()
 }
 
 // indexConfig is what the configuration says of the index.

@@ -3,7 +3,7 @@ package extauthz
 import (
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/operation"
-	"github.com/sallyport/sallyport/envoy/refusal"
+	"github.com/sallyport/sallyport/authz/refusal"
 )
 
 // refusalOf is what there is to say about a denial.
@@ -28,10 +28,16 @@ func facts(d *authz.Decision) map[string]any {
 	if d.Refused != nil && d.Refused.Cause == operation.CauseUnsupportedVersion {
 		more["supported"], more["requested"] = d.Refused.Supported, d.Refused.Requested
 	}
-	if d.Elevation != nil {
-		more["elevation_required"] = true
-		more["elevation_url"] = d.Elevation.URL
-		more["elevation_duration_seconds"] = int(d.Elevation.Duration.Seconds())
+	if h := d.Elevation; h != nil {
+		seconds, kind := int(h.Duration.Seconds()), "elevation"
+		if h.Approval {
+			kind = "approval"
+		}
+		more[kind+"_required"], more[kind+"_duration_seconds"] = true, seconds
+		more["elevation_url"] = h.URL
+		if h.Pending != "" {
+			more["request_id"], more["status"] = h.Pending, "pending"
+		}
 	}
 	return more
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/catalogue"
-	"github.com/sallyport/sallyport/envoy/refusal"
+	"github.com/sallyport/sallyport/authz/refusal"
 )
 
 // InternalPrefix is that of the headers which only Check may set on a request
@@ -219,6 +219,7 @@ func describe(w *writer, d *authz.Decision) {
 		w.member("on_unknown", d.Tool.Idempotency.OnUnknown.String())
 		w.member("key_ttl_ms", strconv.FormatInt(c.TTL.Milliseconds(), 10))
 	}
+	w.member("approval_id", d.Approval)
 	if lease := d.Lease; lease > 0 {
 		w.member("lease_ms", strconv.FormatInt(lease.Milliseconds(), 10))
 	}
@@ -252,7 +253,7 @@ func refuse(w *writer, d *authz.Decision) {
 	for _, h := range r.Headers(answer) {
 		w.header(fieldDeniedHeaders, h.Name, h.Value)
 	}
-	if challenge := challenge(d, r.Text()); challenge != "" {
+	if challenge := refusal.Challenge(d, r.Text()); challenge != "" {
 		w.header(fieldDeniedHeaders, "www-authenticate", challenge)
 	}
 	if d.Refused != nil && d.Refused.Allow != "" {

@@ -89,7 +89,8 @@ func (x *exchange) handle(request *extprocv3.ProcessingRequest, metadata string)
 	return nil, status.Errorf(codes.FailedPrecondition, "%T out of order", request.GetRequest())
 }
 
-// open is the request phase: claim, then slot, and only then the request goes on.
+// open is the request phase: claim, then slot, then approval, and only then the
+// request goes on.
 func (x *exchange) open(metadata string) *extprocv3.ProcessingResponse {
 	m, err := readMetadata(metadata)
 	if err != nil {
@@ -108,6 +109,11 @@ func (x *exchange) open(metadata string) *extprocv3.ProcessingResponse {
 	}
 	if m.slotLimit > 0 {
 		if answer := x.takeSlot(); answer != nil {
+			return answer
+		}
+	}
+	if m.approval != "" {
+		if answer := x.spendApproval(); answer != nil {
 			return answer
 		}
 	}
@@ -171,6 +177,26 @@ func (x *exchange) takeSlot() *extprocv3.ProcessingResponse {
 		return x.refuse("concurrency.unavailable", 0)
 	}
 	return x.refuse("concurrency.exceeded", 0)
+}
+
+// spendApproval spends the approval of the call. It is the last thing before the
+// request goes on, so that whatever refuses the call leaves it unspent. Whether one
+// was spent of which the store didn't say so is not known: it isn't used again then.
+func (x *exchange) spendApproval() *extprocv3.ProcessingResponse {
+	ctx, cancel := context.WithTimeout(x.ctx, x.server.cfg.StoreTimeout)
+	defer cancel()
+	m := x.meta
+	err := x.server.approvals.Spend(ctx, Approval{ID: m.approval, PrincipalID: m.principalID, Fingerprint: m.fingerprint, DecisionID: m.decisionID})
+	if err == nil {
+		return nil
+	}
+	x.release()
+	if errors.Is(err, ErrNotApproved) {
+		x.server.log.WarnContext(x.ctx, "approval not spent", "error", err, "decision_id", x.decisionID())
+		return x.refuse("approval.spent", 0)
+	}
+	x.server.log.ErrorContext(x.ctx, "approval not spent", "error", err, "decision_id", x.decisionID())
+	return x.refuse("approval.unavailable", 0)
 }
 
 // close ends what the exchange holds, however it ended, and records the outcome.

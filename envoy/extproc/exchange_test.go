@@ -33,11 +33,12 @@ import (
 
 // world is the service with stores that can be made to fail, asked over gRPC.
 type world struct {
-	claims   *failingClaims
-	slots    *failingSlots
-	sessions *failingSessions
-	journal  *memoryJournal
-	client   extprocv3.ExternalProcessorClient
+	claims    *failingClaims
+	slots     *failingSlots
+	sessions  *failingSessions
+	approvals *memoryApprovals
+	journal   *memoryJournal
+	client    extprocv3.ExternalProcessorClient
 }
 
 func newWorld(t *testing.T) *world {
@@ -51,13 +52,14 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		claims:   &failingClaims{Store: memory},
-		slots:    &failingSlots{Slots: authz.NewMemorySlots(time.Now)},
-		sessions: &failingSessions{Sessions: sessions},
-		journal:  &memoryJournal{},
+		claims:    &failingClaims{Store: memory},
+		slots:     &failingSlots{Slots: authz.NewMemorySlots(time.Now)},
+		sessions:  &failingSessions{Sessions: sessions},
+		approvals: &memoryApprovals{open: make(map[string]bool)},
+		journal:   &memoryJournal{},
 	}
 	cfg := extproc.Config{MaxKept: 96, StoreTimeout: time.Second}
-	service := extproc.NewServer(cfg, w.claims, w.slots, w.sessions, w.journal,
+	service := extproc.NewServer(cfg, w.claims, w.slots, w.sessions, w.approvals, w.journal,
 		extproc.NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler), time.Now)
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.ForceServerCodecV2(wire.NewCodec()))
@@ -459,6 +461,8 @@ func TestBadMetadata(t *testing.T) {
 		"no exchange":         decision("d", "exchange", ""),
 		"another exchange":    decision("d", "exchange", "maybe"),
 		"another on_unknown":  decision("d", "on_unknown", "later"),
+		"an approval, no key": decision("d", "approval_id", "a", "key_hash", ""),
+		"nobody is approved":  decision("d", "approval_id", "a", "principal_id", ""),
 		"nobody to bind to":   decision("d", "bind_session", "true", "principal_id", ""),
 		"no number":           decision("d", "slot_limit", "many"),
 	} {

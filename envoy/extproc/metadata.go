@@ -34,6 +34,7 @@ type metadata struct {
 	retake      bool
 	slotLimit   int
 	bindSession bool
+	approval    string // id of the approval to spend; empty: none is needed
 }
 
 // Wider than what can be configured.
@@ -72,6 +73,7 @@ func readMetadata(encoded string) (*metadata, error) {
 		retake:      s.choice("on_unknown", "forward", "refuse", ""),
 		slotLimit:   s.number("slot_limit"),
 		bindSession: s.choice("bind_session", "true", ""),
+		approval:    values["approval_id"],
 	}
 	m.keyed = s.digest("key_hash", (*[32]byte)(&m.key))
 	fingerprinted := s.digest("fingerprint", &m.fingerprint)
@@ -88,6 +90,8 @@ func readMetadata(encoded string) (*metadata, error) {
 		s.refuse("slot_limit %d or lease_ms %v is out of range", m.slotLimit, m.lease)
 	case m.bindSession && m.principalID == "":
 		s.refuse("bind_session without principal_id")
+	case m.approval != "" && (!m.keyed || m.principalID == ""):
+		s.refuse("approval_id without key_hash and principal_id")
 	}
 	return m, errors.Join(s.errs...)
 }

@@ -45,16 +45,36 @@ type Sessions interface {
 	Bind(ctx context.Context, server, session, principal string) error
 }
 
+// Approval names the approval of one call.
+type Approval struct {
+	ID          string
+	PrincipalID string
+	Fingerprint [32]byte
+	DecisionID  string // of the call that uses it
+}
+
+// ErrNotApproved says that an approval can't be used: it was spent, has ended, was
+// revoked, or is for another call.
+var ErrNotApproved = errors.New("not approved")
+
+// Approvals are what exactly one exchange may use.
+type Approvals interface {
+	// Spend returns nil to one call only, ever, and only for the call that was
+	// approved. After another error than ErrNotApproved nobody knows.
+	Spend(ctx context.Context, a Approval) error
+}
+
 // Server is the ext_proc service.
 type Server struct {
-	cfg      Config
-	claims   idempotency.Store
-	slots    authz.Slots
-	sessions Sessions
-	journal  Journal
-	metrics  *Metrics
-	log      *slog.Logger
-	now      func() time.Time
+	cfg       Config
+	claims    idempotency.Store
+	slots     authz.Slots
+	sessions  Sessions
+	approvals Approvals
+	journal   Journal
+	metrics   *Metrics
+	log       *slog.Logger
+	now       func() time.Time
 
 	background sync.WaitGroup // writes that are tried again
 	retrying   atomic.Int64   // how many
@@ -62,9 +82,9 @@ type Server struct {
 }
 
 // NewServer returns the service.
-func NewServer(cfg Config, claims idempotency.Store, slots authz.Slots, sessions Sessions, journal Journal, metrics *Metrics, log *slog.Logger, now func() time.Time) *Server {
+func NewServer(cfg Config, claims idempotency.Store, slots authz.Slots, sessions Sessions, approvals Approvals, journal Journal, metrics *Metrics, log *slog.Logger, now func() time.Time) *Server {
 	return &Server{
-		cfg: cfg, claims: claims, slots: slots, sessions: sessions, journal: journal,
+		cfg: cfg, claims: claims, slots: slots, sessions: sessions, approvals: approvals, journal: journal,
 		metrics: metrics, log: log, now: now, closing: make(chan struct{}),
 	}
 }

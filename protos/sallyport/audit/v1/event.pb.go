@@ -37,7 +37,7 @@ type Event struct {
 	EventId string `protobuf:"bytes,1,opt,name=event_id,proto3" json:"event_id,omitempty"`
 	// When it happened, in UTC, with microseconds.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	// "decision", "outcome", "denials", "operator", "service" or "log".
+	// "decision", "outcome", "denials", "elevation", "operator", "service" or "log".
 	EventType string `protobuf:"bytes,3,opt,name=event_type,proto3" json:"event_type,omitempty"`
 	// The proxy's request id; the caller may have chosen it.
 	CorrelationId string `protobuf:"bytes,4,opt,name=correlation_id,proto3" json:"correlation_id,omitempty"`
@@ -47,13 +47,15 @@ type Event struct {
 	// Name of the tool, as far as it can be one.
 	ToolName string `protobuf:"bytes,6,opt,name=tool_name,proto3" json:"tool_name,omitempty"`
 	// Of a decision the MCP method, or the HTTP method where that says more. Of
-	// an operator what was done, such as "token.revoke". Of the service "start",
+	// an operator what was done, such as "token.revoke". Of an elevation "request",
+	// "approve", "deny", "cancel", "revoke", "revoke_holder", "expire" or "spend". Of the service "start",
 	// "stop" or "reload". Of the log "opened", "heartbeat", "key_rotated" or
 	// "journal_truncated".
 	Action string `protobuf:"bytes,7,opt,name=action,proto3" json:"action,omitempty"`
 	// Of a decision "allow" or "deny"; of denials "deny". Of an outcome "executed",
 	// "replayed", "released", "unknown", "passed", "succeeded", "failed" or the
-	// reason of a refusal. Of an operator "begun" or "failed".
+	// reason of a refusal. Of an operator "begun" or "failed"; of an elevation also
+	// "done" and "refused".
 	Status string `protobuf:"bytes,8,opt,name=status,proto3" json:"status,omitempty"`
 	// What only some events tell.
 	Metadata *Metadata `protobuf:"bytes,9,opt,name=metadata,proto3" json:"metadata,omitempty"`
@@ -273,7 +275,30 @@ type Metadata struct {
 	// Log, journal_truncated: the file that holds it now.
 	Copy string `protobuf:"bytes,46,opt,name=copy,proto3" json:"copy,omitempty"`
 	// Log, journal_truncated: number of the event that comes in its place.
-	Next          uint64 `protobuf:"varint,47,opt,name=next,proto3" json:"next,omitempty"`
+	Next uint64 `protobuf:"varint,47,opt,name=next,proto3" json:"next,omitempty"`
+	// Decision: what elevated the caller, where the tool wants an elevation.
+	Elevation *Elevation `protobuf:"bytes,48,opt,name=elevation,proto3" json:"elevation,omitempty"`
+	// Decision: the approval of this call, which the exchange has to spend.
+	ApprovalId string `protobuf:"bytes,49,opt,name=approval_id,proto3" json:"approval_id,omitempty"`
+	// Elevation: the request that it is about; its fingerprint, server and, where
+	// somebody acts, principal are above, and the reason that was given is why.
+	RequestId string `protobuf:"bytes,50,opt,name=request_id,proto3" json:"request_id,omitempty"`
+	// Elevation: "elevation", for a time, or "call", for one exact call.
+	Kind string `protobuf:"bytes,51,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Elevation: for how long, in seconds.
+	DurationSeconds int64 `protobuf:"varint,52,opt,name=duration_seconds,proto3" json:"duration_seconds,omitempty"`
+	// Elevation: when what is asked for or granted ends.
+	Until *timestamppb.Timestamp `protobuf:"bytes,53,opt,name=until,proto3" json:"until,omitempty"`
+	// Elevation: what the approver said.
+	Comment string `protobuf:"bytes,54,opt,name=comment,proto3" json:"comment,omitempty"`
+	// Elevation: granted here although a provider outside decides.
+	BreakGlass bool `protobuf:"varint,55,opt,name=break_glass,proto3" json:"break_glass,omitempty"`
+	// Elevation: name of the provider outside.
+	Provider string `protobuf:"bytes,56,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Elevation: what the provider calls the request.
+	ProviderRef string `protobuf:"bytes,57,opt,name=provider_ref,proto3" json:"provider_ref,omitempty"`
+	// Elevation: the request's state after it.
+	State         string `protobuf:"bytes,58,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -637,6 +662,147 @@ func (x *Metadata) GetNext() uint64 {
 	return 0
 }
 
+func (x *Metadata) GetElevation() *Elevation {
+	if x != nil {
+		return x.Elevation
+	}
+	return nil
+}
+
+func (x *Metadata) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *Metadata) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Metadata) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Metadata) GetDurationSeconds() int64 {
+	if x != nil {
+		return x.DurationSeconds
+	}
+	return 0
+}
+
+func (x *Metadata) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Metadata) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Metadata) GetBreakGlass() bool {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return false
+}
+
+func (x *Metadata) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Metadata) GetProviderRef() string {
+	if x != nil {
+		return x.ProviderRef
+	}
+	return ""
+}
+
+func (x *Metadata) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// Elevation is what elevated a caller.
+type Elevation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "claim" of the token, "provider", "grant" or "break_glass".
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// Of the token, of the grant (a request_id), or what the provider calls it.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// When it ends, where that is known.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Elevation) Reset() {
+	*x = Elevation{}
+	mi := &file_sallyport_audit_v1_event_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Elevation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Elevation) ProtoMessage() {}
+
+func (x *Elevation) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_audit_v1_event_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Elevation.ProtoReflect.Descriptor instead.
+func (*Elevation) Descriptor() ([]byte, []int) {
+	return file_sallyport_audit_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Elevation) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Elevation) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Elevation) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 // Principal is who asked. Either pseudonym is there or the other members are.
 type Principal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -659,7 +825,7 @@ type Principal struct {
 
 func (x *Principal) Reset() {
 	*x = Principal{}
-	mi := &file_sallyport_audit_v1_event_proto_msgTypes[2]
+	mi := &file_sallyport_audit_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +837,7 @@ func (x *Principal) String() string {
 func (*Principal) ProtoMessage() {}
 
 func (x *Principal) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_audit_v1_event_proto_msgTypes[2]
+	mi := &file_sallyport_audit_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +850,7 @@ func (x *Principal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Principal.ProtoReflect.Descriptor instead.
 func (*Principal) Descriptor() ([]byte, []int) {
-	return file_sallyport_audit_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_sallyport_audit_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Principal) GetId() string {
@@ -762,7 +928,7 @@ const file_sallyport_audit_v1_event_proto_rawDesc = "" +
 	"\bmetadata\x18\t \x01(\v2\x1c.sallyport.audit.v1.MetadataR\bmetadata\x12\x10\n" +
 	"\x03log\x18\n" +
 	" \x01(\tR\x03log\x12\x10\n" +
-	"\x03seq\x18\v \x01(\x04R\x03seq\"\xcf\v\n" +
+	"\x03seq\x18\v \x01(\x04R\x03seq\"\xd2\x0e\n" +
 	"\bMetadata\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12;\n" +
@@ -815,11 +981,28 @@ const file_sallyport_audit_v1_event_proto_rawDesc = "" +
 	"\asegment\x18, \x01(\tR\asegment\x12\x14\n" +
 	"\x05bytes\x18- \x01(\x03R\x05bytes\x12\x12\n" +
 	"\x04copy\x18. \x01(\tR\x04copy\x12\x12\n" +
-	"\x04next\x18/ \x01(\x04R\x04next\x1a8\n" +
+	"\x04next\x18/ \x01(\x04R\x04next\x12;\n" +
+	"\televation\x180 \x01(\v2\x1d.sallyport.audit.v1.ElevationR\televation\x12 \n" +
+	"\vapproval_id\x181 \x01(\tR\vapproval_id\x12\x1e\n" +
+	"\n" +
+	"request_id\x182 \x01(\tR\n" +
+	"request_id\x12\x12\n" +
+	"\x04kind\x183 \x01(\tR\x04kind\x12*\n" +
+	"\x10duration_seconds\x184 \x01(\x03R\x10duration_seconds\x120\n" +
+	"\x05until\x185 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
+	"\acomment\x186 \x01(\tR\acomment\x12 \n" +
+	"\vbreak_glass\x187 \x01(\bR\vbreak_glass\x12\x1a\n" +
+	"\bprovider\x188 \x01(\tR\bprovider\x12\"\n" +
+	"\fprovider_ref\x189 \x01(\tR\fprovider_ref\x12\x14\n" +
+	"\x05state\x18: \x01(\tR\x05state\x1a8\n" +
 	"\n" +
 	"PeersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xcd\x01\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"e\n" +
+	"\tElevation\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xcd\x01\n" +
 	"\tPrincipal\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x18\n" +
@@ -842,30 +1025,34 @@ func file_sallyport_audit_v1_event_proto_rawDescGZIP() []byte {
 	return file_sallyport_audit_v1_event_proto_rawDescData
 }
 
-var file_sallyport_audit_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_sallyport_audit_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_sallyport_audit_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: sallyport.audit.v1.Event
 	(*Metadata)(nil),              // 1: sallyport.audit.v1.Metadata
-	(*Principal)(nil),             // 2: sallyport.audit.v1.Principal
-	nil,                           // 3: sallyport.audit.v1.Metadata.PeersEntry
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 5: google.protobuf.Struct
-	(*structpb.Value)(nil),        // 6: google.protobuf.Value
+	(*Elevation)(nil),             // 2: sallyport.audit.v1.Elevation
+	(*Principal)(nil),             // 3: sallyport.audit.v1.Principal
+	nil,                           // 4: sallyport.audit.v1.Metadata.PeersEntry
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 6: google.protobuf.Struct
+	(*structpb.Value)(nil),        // 7: google.protobuf.Value
 }
 var file_sallyport_audit_v1_event_proto_depIdxs = []int32{
-	4, // 0: sallyport.audit.v1.Event.timestamp:type_name -> google.protobuf.Timestamp
-	1, // 1: sallyport.audit.v1.Event.metadata:type_name -> sallyport.audit.v1.Metadata
-	2, // 2: sallyport.audit.v1.Metadata.principal:type_name -> sallyport.audit.v1.Principal
-	5, // 3: sallyport.audit.v1.Metadata.arguments:type_name -> google.protobuf.Struct
-	4, // 4: sallyport.audit.v1.Metadata.first:type_name -> google.protobuf.Timestamp
-	4, // 5: sallyport.audit.v1.Metadata.last:type_name -> google.protobuf.Timestamp
-	6, // 6: sallyport.audit.v1.Metadata.subject:type_name -> google.protobuf.Value
-	3, // 7: sallyport.audit.v1.Metadata.peers:type_name -> sallyport.audit.v1.Metadata.PeersEntry
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	5,  // 0: sallyport.audit.v1.Event.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 1: sallyport.audit.v1.Event.metadata:type_name -> sallyport.audit.v1.Metadata
+	3,  // 2: sallyport.audit.v1.Metadata.principal:type_name -> sallyport.audit.v1.Principal
+	6,  // 3: sallyport.audit.v1.Metadata.arguments:type_name -> google.protobuf.Struct
+	5,  // 4: sallyport.audit.v1.Metadata.first:type_name -> google.protobuf.Timestamp
+	5,  // 5: sallyport.audit.v1.Metadata.last:type_name -> google.protobuf.Timestamp
+	7,  // 6: sallyport.audit.v1.Metadata.subject:type_name -> google.protobuf.Value
+	4,  // 7: sallyport.audit.v1.Metadata.peers:type_name -> sallyport.audit.v1.Metadata.PeersEntry
+	2,  // 8: sallyport.audit.v1.Metadata.elevation:type_name -> sallyport.audit.v1.Elevation
+	5,  // 9: sallyport.audit.v1.Metadata.until:type_name -> google.protobuf.Timestamp
+	5,  // 10: sallyport.audit.v1.Elevation.until:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_audit_v1_event_proto_init() }
@@ -879,7 +1066,7 @@ func file_sallyport_audit_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_audit_v1_event_proto_rawDesc), len(file_sallyport_audit_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

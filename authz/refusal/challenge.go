@@ -1,4 +1,4 @@
-package extauthz
+package refusal
 
 import (
 	"strconv"
@@ -8,9 +8,9 @@ import (
 	"github.com/sallyport/sallyport/authz"
 )
 
-// challenge builds the WWW-Authenticate header of a refusal, which text words;
+// Challenge builds the WWW-Authenticate header of a refusal, which text words;
 // empty without one.
-func challenge(d *authz.Decision, text string) string {
+func Challenge(d *authz.Decision, text string) string {
 	var b challengeBuilder
 	var scopes string // of the server, for a caller who has no token yet
 	if d.Server != nil {

@@ -1,0 +1,222 @@
+package pim
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	pollEvery = 250 * time.Millisecond
+	// pollTimeout is short, so that a connection that hangs is given up in time for
+	// another to keep the view fresh.
+	pollTimeout = time.Second
+	choresEvery = time.Second
+	loadEvery   = 5 * time.Minute
+	purgeEvery  = time.Minute
+)
+
+// Run follows the database and ends what is past its time, until ctx ends; its answer
+// is nil then. It asks the provider about what was filed there.
+func (s *Service) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, c := range [...]chore{
+		{"follow the database", pollEvery, s.follower()},
+		{"end what is past its time", choresEvery, s.lapse},
+		{"ask the provider", choresEvery, s.askProvider},
+		{"remove old requests", purgeEvery, func(ctx context.Context) error { return s.store.purge(ctx, s.cfg.Keep) }},
+	} {
+		group.Go(func() error { return s.repeat(ctx, c) })
+	}
+	return group.Wait()
+}
+
+// chore is what is done again and again.
+type chore struct {
+	name  string
+	every time.Duration
+	do    func(context.Context) error
+}
+
+// repeat does a chore at once, then regularly, until ctx ends. It logs when an error
+// comes and when it has gone.
+func (s *Service) repeat(ctx context.Context, c chore) error {
+	tick := time.NewTicker(c.every)
+	defer tick.Stop()
+	failing := false
+	for {
+		err := c.do(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !failing {
+			s.cfg.Log.WarnContext(ctx, "privileged access is impaired", "chore", c.name, "error", err)
+		}
+		if err == nil && failing {
+			s.cfg.Log.InfoContext(ctx, "privileged access works again", "chore", c.name)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// follower keeps the view up to date. Now and then it reads everything anew.
+func (s *Service) follower() func(context.Context) error {
+	var loaded time.Time
+	return func(ctx context.Context) error {
+		now := s.cfg.Now()
+		whole := loaded.IsZero() || now.Sub(loaded).Abs() >= loadEvery
+		err := s.poll(ctx, whole)
+		if err == nil && whole {
+			loaded = now
+		}
+		return err
+	}
+}
+
+// poll brings the view up to date: with what has changed since, or (whole) with all
+// that matters, which also finds what a database has that was restored.
+func (s *Service) poll(ctx context.Context, whole bool) error {
+	if s.store.ready.Load() == nil { // migrations may take their time
+		if _, err := s.store.database(ctx); err != nil {
+			return err
+		}
+	}
+	began := s.cfg.Now()
+	if !whole {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, pollTimeout)
+		defer cancel()
+	}
+	now, err := s.read(ctx, whole)
+	if err != nil {
+		return err
+	}
+	s.view.fresh(began, now)
+	return nil
+}
+
+// read returns the database's time at its beginning.
+func (s *Service) read(ctx context.Context, whole bool) (time.Time, error) {
+	at, err := s.store.feed(ctx)
+	if err != nil {
+		return at.now, err
+	}
+	seen := s.view.position()
+	if whole || at.change < seen {
+		rows, err := s.store.mattering(ctx, at.now)
+		if err == nil {
+			s.view.replace(rows, at.change)
+		}
+		return at.now, err
+	}
+	for seen < at.change {
+		rows, err := s.store.changedAfter(ctx, seen)
+		if err != nil {
+			return at.now, err
+		}
+		s.view.apply(rows)
+		if seen = at.change; len(rows) > 0 {
+			last := rows[len(rows)-1].change
+			if seen = max(last, at.change); len(rows) == feedPage {
+				seen = last
+			}
+		}
+		s.view.advance(seen)
+	}
+	return at.now, nil
+}
+
+// fresh says when a poll began that has succeeded, and what the database's clock said
+// then. The way there counts as if its clock were ahead: nothing lasts too long.
+func (v *View) fresh(began, now time.Time) {
+	v.offset.Store(int64(now.Sub(began.Round(0))))
+	v.polled.Store(began.UnixNano())
+}
+
+// lapse ends what is past its time, some at a time. Each replica tries; who is later
+// finds nothing to do.
+func (s *Service) lapse(ctx context.Context) error {
+	for {
+		some, err := s.store.due(ctx)
+		if err != nil || len(some) == 0 {
+			return err
+		}
+		if err := s.expire(ctx, some); err != nil {
+			return err
+		}
+		if len(some) < duePage {
+			return nil
+		}
+	}
+}
+
+func (s *Service) expire(ctx context.Context, some []Request) error {
+	actions := make([]action, len(some))
+	for i, r := range some {
+		actions[i] = action{name: Lapse{}.name(), request: r}
+	}
+	if err := s.begin(actions...); err != nil {
+		return err
+	}
+	changed, err := s.change(ctx, func(ctx context.Context, b *batch) error {
+		for _, r := range some {
+			if err := b.lapse(ctx, r.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range changed {
+		s.record(ctx, action{name: Lapse{}.name(), request: r}.done())
+	}
+	s.lapsed.Add(uint64(len(changed)))
+	return nil
+}
+
+// lapse ends a request that is past its time, still.
+func (b *batch) lapse(ctx context.Context, id string) error {
+	r, err := b.find(ctx, id)
+	if err == nil {
+		_, err = b.step(ctx, r, Lapse{})
+	}
+	if answered(err) { // somebody was quicker
+		return nil
+	}
+	return err
+}
+
+// Stats is a snapshot for metrics.
+type Stats struct {
+	Pending    int           // requests that wait for a decision
+	Live       int           // grants and approvals in force
+	BreakGlass int           // of these, break-glass grants
+	Age        time.Duration // of what the view knows; negative: it has never known anything
+	Lapsed     uint64        // requests that this process has ended for their time
+	Unrecorded uint64        // outcomes that the journal didn't take
+	Unfiled    uint64        // requests that the provider didn't take
+}
+
+// Stats returns them.
+func (s *Service) Stats() Stats {
+	now := s.cfg.Now()
+	stats := Stats{Age: s.view.age(now), Lapsed: s.lapsed.Load(), Unrecorded: s.unrecorded.Load(), Unfiled: s.unfiled.Load()}
+	stats.Pending, stats.Live, stats.BreakGlass = s.view.counts(s.view.clock(now))
+	return stats
+}
+
+func (v *View) age(now time.Time) time.Duration {
+	polled := v.polled.Load()
+	if polled == 0 {
+		return -1
+	}
+	return time.Duration(now.UnixNano() - polled)
+}
