@@ -43,7 +43,7 @@ version: 1
 profile: development
 secrets_dir: %[1]s
 listen: {grpc: "unix:%[1]s/grpc.sock", http: "unix:%[1]s/http.sock", ops: "%[3]s"}
-audit: {dir: %[1]s/audit, dual_write: false}
+audit: {dir: %[1]s/audit, dual_write: false, layout: batch}
 database: {file: %[1]s/events.db}
 log: {level: warn}
 issuers: [{name: dev, issuer: "%[2]s"}]

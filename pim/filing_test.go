@@ -17,6 +17,7 @@ type fakeProvider struct {
 	polled []string
 	answer provider.Filed
 	err    error
+	during func() // a poll
 }
 
 func (f *fakeProvider) Name() string { return "azure" }
@@ -36,6 +37,9 @@ func (f *fakeProvider) Poll(_ context.Context, ref string, who provider.Subject)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.polled = append(f.polled, ref+" "+who.User)
+	if f.during != nil {
+		f.during()
+	}
 	return f.answer, f.err
 }
 
@@ -105,6 +109,19 @@ func TestFiling(t *testing.T) {
 			w.Errorf("a provider's grant can't be revoked: %v", err)
 		}
 
+		// Whoever is quicker: here the requester.
+		w.provider.says(provider.Filed{Ref: "18", State: provider.FiledPending}, nil)
+		r = w.ask(one, external(carol))
+		w.provider.says(provider.Filed{Ref: "18", State: provider.FiledActive}, nil)
+		w.provider.during = func() {
+			if _, err := two.Cancel(w.Context(), r.ID, carol); err != nil {
+				w.Error(err)
+			}
+		}
+		w.pass(6 * time.Second)
+		ask()
+		w.wantState(one, r.ID, Cancelled)
+
 		// Break-glass and calls are decided here.
 		w.provider.says(provider.Filed{}, errors.New("it is down"))
 		glass := elevation(alice)
@@ -163,7 +180,7 @@ func TestFilingFails(t *testing.T) {
 
 		// A provider that fails is asked again later, and doesn't end anything.
 		w.provider.says(provider.Filed{Ref: "2", State: provider.FiledPending}, nil)
-		r := w.ask(one, external(bob2))
+		r := w.ask(one, external(carol))
 		w.provider.says(provider.Filed{}, errors.New("down"))
 		w.pass(10 * time.Second)
 		if err := one.askProvider(w.Context()); err == nil {

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/database"
 )
 
 // scan reads two numbers.
@@ -215,5 +218,46 @@ func TestAgain(t *testing.T) {
 			w.Errorf("%v, feed %v, then %v", err, before, after)
 		}
 		w.wantError("nothing is there", second(one.Get(w.Context(), "00000000-0000-7000-8000-000000000002")), ErrUnknown)
+	})
+}
+
+// TestHeldUp holds every change up, as a replica that hangs in the middle of one would:
+// what is known must stay fresh.
+func TestHeldUp(t *testing.T) {
+	forEach(t, func(w *world) {
+		one := w.replica()
+		approved := w.given(one, call(alice, 1))
+		held, release := make(chan struct{}), make(chan struct{})
+		var wait sync.WaitGroup
+		other := w.open()
+		wait.Go(func() {
+			err := other.Change(w.Context(), func(ctx context.Context, tx database.Tx) error {
+				_, err := tx.ExecContext(ctx, "UPDATE pim_feed SET change = change")
+				close(held)
+				<-release
+				return err
+			})
+			if err != nil {
+				w.Error(err)
+			}
+		})
+		<-held
+		ctx, cancel := context.WithCancel(w.Context())
+		for i := range 16 {
+			wait.Go(func() {
+				w.wantError("spend", one.Spend(ctx, approved.ID, alice.PrincipalID, [32]byte{1}, fmt.Sprint("d", i)), ErrUnavailable)
+			})
+		}
+		w.soon("they wait", 5*time.Second, func() bool { return len(one.store.changing) == mostChanges })
+		for range 10 {
+			if err := one.poll(w.Context()); err != nil {
+				w.Error(err)
+			}
+		}
+		w.wantApproval(one, alice, 1, approved.ID)
+		cancel()
+		close(release)
+		wait.Wait()
+		w.wantState(one, approved.ID, Approved)
 	})
 }

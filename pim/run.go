@@ -22,7 +22,8 @@ const (
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, c := range [...]chore{
-		{"follow the database", pollEvery, s.follower()},
+		{"follow the database", pollEvery, s.poll},
+		{"read everything", loadEvery, s.reloader()},
 		{"end what is past its time", choresEvery, s.lapse},
 		{"ask the provider", choresEvery, s.askProvider},
 		{"remove old requests", purgeEvery, func(ctx context.Context) error { return s.store.purge(ctx, s.cfg.Keep) }},
@@ -65,71 +66,79 @@ func (s *Service) repeat(ctx context.Context, c chore) error {
 	}
 }
 
-// follower keeps the view up to date. Now and then it reads everything anew.
-func (s *Service) follower() func(context.Context) error {
-	var loaded time.Time
-	return func(ctx context.Context) error {
-		now := s.cfg.Now()
-		whole := loaded.IsZero() || now.Sub(loaded).Abs() >= loadEvery
-		err := s.poll(ctx, whole)
-		if err == nil && whole {
-			loaded = now
-		}
+// poll brings the view up to date, with what has changed since.
+func (s *Service) poll(ctx context.Context) error {
+	if _, err := s.store.database(ctx); err != nil { // opening it may take its time
 		return err
-	}
-}
-
-// poll brings the view up to date: with what has changed since, or (whole) with all
-// that matters, which also finds what a database has that was restored.
-func (s *Service) poll(ctx context.Context, whole bool) error {
-	if s.store.ready.Load() == nil { // migrations may take their time
-		if _, err := s.store.database(ctx); err != nil {
-			return err
-		}
 	}
 	began := s.cfg.Now()
-	if !whole {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, pollTimeout)
-		defer cancel()
-	}
-	now, err := s.read(ctx, whole)
+	short, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	at, err := s.store.feed(short)
 	if err != nil {
 		return err
 	}
-	s.view.fresh(began, now)
-	return nil
+	switch seen, loaded := s.view.position(); {
+	case !loaded || at.change < seen:
+		err = s.load(ctx, at, true)
+	case at.change > seen:
+		err = s.catchUp(short, seen, at.change)
+	}
+	if err == nil {
+		s.view.fresh(began, at.now)
+	}
+	return err
 }
 
-// read returns the database's time at its beginning.
-func (s *Service) read(ctx context.Context, whole bool) (time.Time, error) {
-	at, err := s.store.feed(ctx)
-	if err != nil {
-		return at.now, err
+// load reads all that matters as of now. anew: it is the first time, or the database
+// is an older one, which was restored.
+func (s *Service) load(ctx context.Context, at feed, anew bool) error {
+	generation := s.view.generation.Load()
+	rows, err := s.store.mattering(ctx, at.now)
+	if err == nil {
+		s.view.replace(rows, at.change, generation, anew)
 	}
-	seen := s.view.position()
-	if whole || at.change < seen {
-		rows, err := s.store.mattering(ctx, at.now)
-		if err == nil {
-			s.view.replace(rows, at.change)
-		}
-		return at.now, err
-	}
-	for seen < at.change {
+	return err
+}
+
+// catchUp reads what has changed between two numbers.
+func (s *Service) catchUp(ctx context.Context, seen, end uint64) error {
+	for seen < end {
 		rows, err := s.store.changedAfter(ctx, seen)
 		if err != nil {
-			return at.now, err
+			return err
 		}
 		s.view.apply(rows)
-		if seen = at.change; len(rows) > 0 {
-			last := rows[len(rows)-1].change
-			if seen = max(last, at.change); len(rows) == feedPage {
-				seen = last
-			}
+		if len(rows) == feedPage {
+			seen = rows[feedPage-1].change
+		} else {
+			seen = end // numbers in between may have no request: it has changed again, or was removed
 		}
 		s.view.advance(seen)
 	}
-	return at.now, nil
+	return nil
+}
+
+// reloader reads all that matters from time to time, beside the poll: it may take
+// longer than the view stays fresh. It finds what the feed doesn't tell, and lets the
+// view forget what doesn't matter any more.
+func (s *Service) reloader() func(context.Context) error {
+	first := true
+	return func(ctx context.Context) error {
+		if first { // the poll does it
+			first = false
+			return nil
+		}
+		return s.reload(ctx)
+	}
+}
+
+func (s *Service) reload(ctx context.Context) error {
+	at, err := s.store.feed(ctx)
+	if err != nil {
+		return err
+	}
+	return s.load(ctx, at, false)
 }
 
 // fresh says when a poll began that has succeeded, and what the database's clock said

@@ -1,9 +1,7 @@
 package pim
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,7 +29,7 @@ func TestElevation(t *testing.T) {
 		w.wantGrant(one, alice, asked.ID)
 		w.wantGrant(one, bob, "")
 		w.wantGrant(two, alice, "")
-		if err := two.poll(w.Context(), false); err != nil {
+		if err := two.poll(w.Context()); err != nil {
 			w.Error(err)
 		}
 		w.wantGrant(two, alice, asked.ID)
@@ -246,44 +244,6 @@ func TestCall(t *testing.T) {
 	})
 }
 
-func TestUnapproved(t *testing.T) {
-	forEach(t, func(w *world) {
-		one := w.replica()
-		lax := terms
-		lax.RequireApproval = false
-		ask := elevation(robot)
-		ask.Duration = 90 * time.Second
-		r, err := one.Request(w.Context(), ask, lax)
-		if err != nil || r.State != Approved || r.Until.Sub(r.Starts) != 90*time.Second || r.Decider != (Party{}) {
-			w.Errorf("%+v, %v", r, err)
-		}
-		w.wantGrant(one, robot, r.ID)
-		// The longest one counts.
-		ask.Duration = 30 * time.Second
-		if _, err := one.Request(w.Context(), ask, lax); err != nil {
-			w.Error(err)
-		}
-		w.wantGrant(one, robot, r.ID)
-		// Break-glass needs a yes, and stays behind another grant.
-		ask.BreakGlass, ask.Duration = true, 10*time.Minute
-		glass, err := one.Request(w.Context(), ask, lax)
-		if err != nil || glass.State != Pending {
-			w.Errorf("break-glass: %+v, %v", glass, err)
-		}
-		ask.Requester = alice
-		glass = w.given(one, ask)
-		id, _, breakGlass, ok, err := one.View().Grant(holder(alice), w.now())
-		if id != glass.ID || !breakGlass || !ok || err != nil || one.Stats().BreakGlass != 1 {
-			w.Errorf("break-glass: %q, %v, %v, %v, %+v", id, breakGlass, ok, err, one.Stats())
-		}
-		plain := w.given(one, elevation(alice))
-		w.wantGrant(one, alice, plain.ID)
-		if _, err := one.Revoke(w.Context(), r.ID, robot, "no longer needed"); err != nil {
-			w.Error(err)
-		}
-	})
-}
-
 func TestRevokeHolder(t *testing.T) {
 	forEach(t, func(w *world) {
 		one, two := w.replica(), w.replica()
@@ -325,193 +285,4 @@ func (w *world) get(s *Service, id string) Request {
 		w.Fatal(err)
 	}
 	return r
-}
-
-func TestJournalRefuses(t *testing.T) {
-	forEach(t, func(w *world) {
-		one := w.replica()
-		pending, granted, approved := w.ask(one, elevation(alice)), w.given(one, elevation(bob2)), w.given(one, call(alice, 1))
-		w.journal.refuses(func(class audit.Class) bool { return class&audit.Reserve == 0 })
-		w.wantError("request", second(one.Request(w.Context(), call(alice, 2), terms)), ErrUnrecorded)
-		w.wantError("approve", second(one.Approve(w.Context(), pending.ID, bob, "")), ErrUnrecorded)
-		w.wantState(one, pending.ID, Pending)
-		if page, _, err := one.List(w.Context(), Filter{}); err != nil || len(page) != 3 {
-			w.Errorf("%d requests, %v", len(page), err)
-		}
-		// What takes rights away may use the reserve.
-		if _, err := one.Revoke(w.Context(), granted.ID, bob, ""); err != nil {
-			w.Error(err)
-		}
-		w.wantGrant(one, bob2, "")
-		w.journal.refuses(func(audit.Class) bool { return true })
-		w.wantError("deny", second(one.Deny(w.Context(), pending.ID, bob, "")), ErrUnrecorded)
-		w.wantState(one, pending.ID, Pending)
-		// The decision's own record was the intent.
-		if err := one.Spend(w.Context(), approved.ID, alice.PrincipalID, [32]byte{1}, "d"); err != nil {
-			w.Error(err)
-		}
-		if n := one.Stats().Unrecorded; n != 1 {
-			w.Errorf("%d outcomes are missing, want 1", n)
-		}
-		w.pass(2 * time.Hour)
-		w.wantError("expire", one.lapse(w.Context()), ErrUnrecorded)
-		w.wantState(one, pending.ID, Pending)
-	})
-}
-
-var bob2 = Party{PrincipalID: "p-carol", Issuer: "https://idp", IssuerName: "corp", Subject: "carol", Client: "app", Tenant: "north", Person: "carol@example.com"}
-
-// TestEvents pins what an event says.
-func TestEvents(t *testing.T) {
-	forEach(t, func(w *world) {
-		one := w.replica()
-		ask := call(bob2, 7)
-		r := w.given(one, ask)
-		events := w.journal.take()
-		last := events[len(events)-1]
-		last.EventID, last.Timestamp, last.Raw = "", time.Time{}, nil
-		until := last.Metadata.Until
-		want := event{class: audit.Synced | audit.Single | audit.Reserve, Event: audit.Event{
-			EventType: "elevation", UserID: "bob", ToolName: "scrap", Action: "approve", Status: "done",
-			Metadata: audit.Metadata{
-				Principal: &audit.Principal{ID: "p-bob", Issuer: "https://idp", Subject: "bob", Client: "app"},
-				Server:    "cars", RequestID: r.ID, Kind: "call", DurationSeconds: 600, Until: r.Until, Comment: "fine", State: "approved",
-				Fingerprint: fmt.Sprintf("%064x", [32]byte{7}),
-			},
-		}}
-		want.Metadata.Fingerprint = "07" + strings.Repeat("00", 31)
-		if diff := cmp.Diff(want, last, cmp.AllowUnexported(event{})); diff != "" || !until.Equal(r.Until) {
-			w.Error(diff)
-		}
-		first := events[0]
-		if first.Metadata.Why != "a wreck" || first.Metadata.Principal.Issuer != "corp" || first.Metadata.Principal.Tenant != "north" ||
-			first.class != audit.Synced|audit.Single || strings.Contains(string(first.Raw), `"car":17`) {
-			w.Errorf("event %s, class %b", first.Raw, first.class)
-		}
-	})
-}
-
-func TestAsk(t *testing.T) {
-	forEach(t, func(w *world) {
-		one := w.replica()
-		for name, change := range map[string]func(*Ask, *Terms){
-			"kind":              func(a *Ask, _ *Terms) { a.Kind = "party" },
-			"requester":         func(a *Ask, _ *Terms) { a.Requester = Party{} },
-			"server":            func(a *Ask, _ *Terms) { a.Server = "" },
-			"tool":              func(a *Ask, _ *Terms) { a.Tool = strings.Repeat("t", 513) },
-			"reason":            func(a *Ask, t *Terms) { a.Reason, t.RequireReason = " \n", true },
-			"reason:":           func(a *Ask, _ *Terms) { a.Reason = strings.Repeat("r", 2049) },
-			"text":              func(a *Ask, _ *Terms) { a.Reason = "a\x00b" },
-			"is no text":        func(a *Ask, _ *Terms) { a.Requester.Subject = "\xff" },
-			"duration":          func(a *Ask, _ *Terms) { a.Duration = time.Hour + 1 },
-			"within [1s":        func(a *Ask, _ *Terms) { a.Duration = -1 },
-			"switched off":      func(a *Ask, t *Terms) { a.BreakGlass, t.BreakGlass = true, false },
-			"15m":               func(a *Ask, _ *Terms) { a.BreakGlass, a.Duration = true, 16*time.Minute },
-			"one is required":   func(a *Ask, _ *Terms) { a.BreakGlass, a.Reason = true, "" },
-			"no time":           func(_ *Ask, t *Terms) { t.Longest = 0 },
-			"leaves no time":    func(_ *Ask, t *Terms) { t.PendingFor = 0 },
-			"approvals":         func(a *Ask, _ *Terms) { a.Fingerprint[3] = 1 },
-			"fingerprint":       func(a *Ask, _ *Terms) { *a = call(alice, 0) },
-			"call: is not JSON": func(a *Ask, _ *Terms) { *a = call(alice, 1); a.Call = "{" },
-			"not JSON":          func(a *Ask, _ *Terms) { *a = call(alice, 1); a.Call = "" },
-			"16384 bytes":       func(a *Ask, _ *Terms) { *a = call(alice, 1); a.Call = `"` + strings.Repeat("x", 16<<10) + `"` },
-			"elevations":        func(a *Ask, _ *Terms) { *a = call(alice, 1); a.BreakGlass = true },
-			"negative":          func(a *Ask, _ *Terms) { *a = call(alice, 1); a.Duration = -1 },
-		} {
-			ask, terms := elevation(alice), terms
-			change(&ask, &terms)
-			_, err := one.Request(w.Context(), ask, terms)
-			if !errors.Is(err, ErrAsk) || !strings.Contains(err.Error(), strings.TrimSuffix(name, ":")) {
-				w.Errorf("%s: %v", name, err)
-			}
-		}
-		if events := w.journal.take(); len(events) != 0 {
-			w.Errorf("%v was recorded", said(events))
-		}
-		long := call(alice, 1)
-		long.Duration, long.Call = 24*time.Hour, `"`+strings.Repeat("ü", 8<<10-1)+`"`
-		if r := w.ask(one, long); r.Duration != terms.ApprovalFor || w.get(one, r.ID).Call != long.Call {
-			w.Errorf("a long call: %v", r.Duration)
-		}
-	})
-}
-
-func TestList(t *testing.T) {
-	forEach(t, func(w *world) {
-		one := w.replica()
-		var ids []string
-		for n := range byte(12) {
-			r := w.ask(one, call(Party{PrincipalID: fmt.Sprint("p", n%2), Person: "x"}, n+1))
-			ids = append([]string{r.ID}, ids...)
-			w.pass(5 * time.Millisecond)
-			waitForMillisecond(w)
-		}
-		if _, err := one.Approve(w.Context(), ids[0], bob, ""); err != nil {
-			w.Fatal(err)
-		}
-		var got []string
-		pages, after := 0, ""
-		for {
-			page, next, err := one.List(w.Context(), Filter{After: after, Limit: 4})
-			if err != nil {
-				w.Fatal(err)
-			}
-			for _, r := range page {
-				got = append(got, r.ID)
-			}
-			pages++
-			if after = next; after == "" {
-				break
-			}
-		}
-		if diff := cmp.Diff(ids, got); diff != "" || pages != 3 {
-			w.Errorf("%d pages\n%s", pages, diff)
-		}
-		for f, want := range map[Filter]int{
-			{State: Pending}: 11, {State: Approved}: 1, {PrincipalID: "p1"}: 6, {PrincipalID: "p1", State: Pending}: 5, {Server: "x"}: 0,
-			{Server: "cars", Tool: "scrap", Kind: Call}: 12, {Kind: Elevation}: 0, {Limit: 500}: 12,
-		} {
-			if page, _, err := one.List(w.Context(), f); len(page) != want || err != nil {
-				w.Errorf("%+v: %d, %v, want %d", f, len(page), err, want)
-			}
-		}
-		for _, f := range []Filter{{Limit: -1}, {Limit: 501}, {After: "'"}, {Server: "\x00"}} {
-			_, _, err := one.List(w.Context(), f)
-			w.wantError(fmt.Sprintf("%+v", f), err, ErrAsk)
-		}
-	})
-}
-
-// waitForMillisecond returns in another millisecond of the real clock, so that ids sort.
-func waitForMillisecond(w *world) {
-	start := time.Now().UnixMilli()
-	for w.time.IsZero() && time.Now().UnixMilli() == start {
-		<-time.After(time.Millisecond)
-	}
-}
-
-func TestPurge(t *testing.T) {
-	forEach(t, func(w *world) {
-		one := w.replica(func(c *Config) { c.Keep = 48 * time.Hour })
-		old, spent := w.given(one, elevation(alice)), w.given(one, call(alice, 1))
-		if err := one.Spend(w.Context(), spent.ID, alice.PrincipalID, [32]byte{1}, "d"); err != nil {
-			w.Fatal(err)
-		}
-		clean := func() {
-			w.Helper()
-			if err := errors.Join(one.lapse(w.Context()), one.store.purge(w.Context(), one.cfg.Keep)); err != nil {
-				w.Fatal(err)
-			}
-		}
-		w.pass(47 * time.Hour)
-		clean()
-		w.wantState(one, old.ID, Expired)
-		w.pass(3 * time.Hour)
-		clean()
-		w.wantError("old", second(one.Get(w.Context(), old.ID)), ErrUnknown)
-		w.wantState(one, spent.ID, Spent) // it answered retries for a day
-		w.pass(24 * time.Hour)
-		clean()
-		w.wantError("spent", second(one.Get(w.Context(), spent.ID)), ErrUnknown)
-	})
 }

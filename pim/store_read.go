@@ -15,7 +15,7 @@ import (
 const (
 	defaultPage, longestPage = 100, 500
 	feedPage                 = 2000
-	duePage                  = 50
+	duePage                  = 20
 	// keepRequests is how long requests are kept after their end.
 	keepRequests = 90 * 24 * time.Hour
 	purgePage    = 1000

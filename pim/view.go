@@ -22,8 +22,11 @@ type View struct {
 	polled atomic.Int64 // our time of the last poll that succeeded, Unix nanoseconds; 0: none
 	offset atomic.Int64 // nanoseconds that the database's clock is ahead of ours
 
+	generation atomic.Uint64 // how often it has begun anew
+
 	mu       sync.Mutex // guards all below
 	seen     uint64     // everything up to this change is in rows
+	loaded   bool
 	rows     map[string]row
 	byHolder map[Holder]map[string]struct{}
 }

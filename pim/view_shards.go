@@ -192,14 +192,28 @@ func (v *View) drop(unwanted func(*row) bool) map[Holder]struct{} {
 }
 
 // replace makes rows all that is known as of a change. What was applied after it is
-// kept, unless the database has gone back in time: then nothing of before counts.
-func (v *View) replace(rows []row, change uint64) {
+// kept, unless the database has gone back in time. An answer that was read before the
+// view began anew is of another time.
+func (v *View) replace(rows []row, change, generation uint64, anew bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	back := change < v.seen
-	changed := v.drop(func(r *row) bool { return back || r.change <= change })
+	if v.generation.Load() != generation {
+		return
+	}
+	back := anew && v.loaded // the database is an older one
+	if anew {
+		v.generation.Add(1)
+		v.seen, v.loaded = change, true
+	}
+	there := make(map[string]struct{}, len(rows))
+	for i := range rows {
+		there[rows[i].id] = struct{}{}
+	}
+	changed := v.drop(func(r *row) bool {
+		_, ok := there[r.id]
+		return back || r.change <= change && !ok
+	})
 	maps.Copy(changed, v.takeOver(rows))
-	v.seen = change
 	v.publish(changed)
 }
 
@@ -210,10 +224,11 @@ func (v *View) advance(change uint64) {
 	v.seen = max(v.seen, change)
 }
 
-func (v *View) position() uint64 {
+// position is up to which change everything is known, if anything is.
+func (v *View) position() (seen uint64, loaded bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.seen
+	return v.seen, v.loaded
 }
 
 // counts are of what is pending or in force at a time of the database.

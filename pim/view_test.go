@@ -23,7 +23,7 @@ func grants(n int) []row {
 
 func viewOf(rows []row) *View {
 	v := newView()
-	v.replace(rows, uint64(len(rows)))
+	v.replace(rows, uint64(len(rows)), 0, true)
 	v.fresh(noon, noon)
 	return v
 }
@@ -92,20 +92,25 @@ func TestViewOrder(t *testing.T) {
 	if granted(0) || !granted(1) {
 		t.Errorf("after an older answer: %v, %v", granted(0), granted(1))
 	}
-	v.replace(rows, 3) // read before the change, and slower
+	v.replace(rows, 3, 1, false) // read before the change, and slower
 	if granted(0) || !granted(1) {
 		t.Errorf("after an older answer of everything: %v, %v", granted(0), granted(1))
 	}
-	v.replace(rows[1:2], 11)
+	v.replace(rows[1:2], 11, 1, false)
 	if granted(0) || !granted(1) || granted(2) {
 		t.Errorf("after all was read: %v, %v, %v", granted(0), granted(1), granted(2))
 	}
 	if len(v.rows) != 1 || len(v.byHolder) != 1 {
 		t.Errorf("%d rows of %d holders are kept", len(v.rows), len(v.byHolder))
 	}
-	v.replace(rows[:1], 2) // a backup was restored
-	if !granted(0) || granted(1) {
-		t.Errorf("after the database went back: %v, %v", granted(0), granted(1))
+	v.apply(rows[2:])
+	v.replace(rows[:1], 2, 1, true) // a backup was restored
+	v.replace(rows, 3, 1, false)    // read before
+	if !granted(0) || granted(1) || granted(2) {
+		t.Errorf("after the database went back: %v, %v, %v", granted(0), granted(1), granted(2))
+	}
+	if seen, loaded := v.position(); seen != 2 || !loaded {
+		t.Errorf("at %d, %v", seen, loaded)
 	}
 }
 

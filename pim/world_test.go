@@ -90,11 +90,12 @@ func (w *world) pass(d time.Duration) {
 		return
 	}
 	w.mu.Unlock()
+	w.do("UPDATE pim_feed SET change = change + 100000")
 	move := ""
 	for _, column := range []string{"requested", "starts", "until", "decided", "ended", "spent", "matters_until", "ask_at"} {
 		move += fmt.Sprintf(", %s = %s - make_interval(secs => %f)", column, column, d.Seconds())
 	}
-	w.do("UPDATE pim_requests SET change = change" + move)
+	w.do("UPDATE pim_requests SET change = change + 100000" + move)
 	w.do(fmt.Sprintf("UPDATE pim_notices SET due = due - make_interval(secs => %f), created = created - make_interval(secs => %f)", d.Seconds(), d.Seconds()))
 }
 
@@ -145,7 +146,7 @@ func (w *world) replica(changes ...func(*Config)) *Service {
 func (w *world) poll(all ...*Service) {
 	w.Helper()
 	for _, s := range all {
-		if err := s.poll(w.Context(), true); err != nil {
+		if err := errors.Join(s.poll(w.Context()), s.reload(w.Context())); err != nil {
 			w.Fatal(err)
 		}
 	}

@@ -122,7 +122,7 @@ type queryFlags struct {
 func (f *queryFlags) add(cmd *cobra.Command) {
 	f.period.add(cmd)
 	q, flags := &f.query, cmd.Flags()
-	flags.StringVar(&q.Type, "type", "", "type of event: decision, outcome, denials, operator, service or log")
+	flags.StringVar(&q.Type, "type", "", "type of event: decision, outcome, denials, elevation, operator, service or log")
 	flags.StringVar(&q.UserID, "user", "", "user_id: subject, client or pseudonym")
 	flags.StringVar(&q.Tool, "tool", "", "tool_name")
 	flags.StringVar(&q.Action, "action", "", "action, such as tools/call or token.revoke")

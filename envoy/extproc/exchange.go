@@ -192,7 +192,6 @@ func (x *exchange) spendApproval() *extprocv3.ProcessingResponse {
 	}
 	x.release()
 	if errors.Is(err, ErrNotApproved) {
-		x.server.log.WarnContext(x.ctx, "approval not spent", "error", err, "decision_id", x.decisionID())
 		return x.refuse("approval.spent", 0)
 	}
 	x.server.log.ErrorContext(x.ctx, "approval not spent", "error", err, "decision_id", x.decisionID())
