@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 func TestApprove(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("alice", refund, http.StatusAccepted)
+	id := w.ask("alice", refund)
 	r := w.want("bob", "POST elevations/"+id+"/approve", `{"comment":"agreed"}`, 200, "")
 	if r.string("status") != "approved" || r.body["approval_required"] != false || r.string("decided_by") != "E-2" || r.string("comment") != "agreed" ||
 		r.string("starts_at") == "" || r.string("expires_at") != "2026-03-01T09:40:00Z" || r.string("decided_at") == "" {
@@ -28,7 +27,7 @@ func TestApprove(t *testing.T) {
 func TestDeny(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("alice", refund, http.StatusAccepted)
+	id := w.ask("alice", refund)
 	r := w.want("bob", "POST elevations/"+id+"/deny", `{"comment":"no"}`, 200, "")
 	if r.string("status") != "denied" || r.body["expires_at"] != nil {
 		t.Errorf("%s", r.text)
@@ -42,7 +41,7 @@ func TestDeny(t *testing.T) {
 func TestWhoDecides(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id, wipe := w.ask("alice", refund, http.StatusAccepted), w.ask("alice", `{"tool":"wipe","reason":"x"}`, http.StatusAccepted)
+	id, wipe := w.ask("alice", refund), w.ask("alice", `{"tool":"wipe","reason":"x"}`)
 	for _, tt := range []struct {
 		name, who, id string
 		status        int
@@ -79,7 +78,7 @@ func TestWhoDecides(t *testing.T) {
 func TestPersonsMustBeKnown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("dan", refund, http.StatusAccepted)
+	id := w.ask("dan", refund)
 	w.want("bob", "POST elevations/"+id+"/approve", "{}", 403, "elevation.person_unknown")
 	w.want("bob", "POST elevations/"+id+"/deny", "{}", 200, "")
 }
@@ -87,7 +86,7 @@ func TestPersonsMustBeKnown(t *testing.T) {
 func TestAProviderDecides(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("alice", refund, http.StatusAccepted)
+	id := w.ask("alice", refund)
 	w.requests.all[0].Provider, w.requests.all[0].ProviderURL = "okta", "https://okta.example/r/1"
 	r := w.want("bob", "POST elevations/"+id+"/approve", "{}", 409, "elevation.elsewhere")
 	if r.string("approval_url") != "https://okta.example/r/1" {
@@ -102,7 +101,7 @@ func TestAProviderDecides(t *testing.T) {
 func TestMethods(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("alice", refund, http.StatusAccepted)
+	id := w.ask("alice", refund)
 	for path, allow := range map[string]string{
 		"elevate": "POST", "elevations": "GET", "elevations/revoke": "POST", "elevations/" + id: "DELETE, GET",
 		"elevations/" + id + "/approve": "POST", "elevations/" + id + "/deny": "POST", "openapi.yaml": "GET, HEAD",
@@ -130,13 +129,13 @@ func TestMethods(t *testing.T) {
 func TestRequesterEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("alice", refund, http.StatusAccepted)
+	id := w.ask("alice", refund)
 	if r := w.want("alice", "DELETE elevations/"+id, "", 200, ""); r.string("status") != "cancelled" || r.string("ended_by") != "E-1" || r.body["expires_at"] != nil {
 		t.Errorf("%s", r.text)
 	}
 	w.want("alice", "DELETE elevations/"+id+"?why=again", "", 409, "elevation.state")
 
-	given := w.ask("alice", refund, http.StatusAccepted)
+	given := w.ask("alice", refund)
 	w.want("bob", "POST elevations/"+given+"/approve", "{}", 200, "")
 	if r := w.want("alice", "DELETE elevations/"+given+"?why=done", "", 200, ""); r.string("status") != "revoked" || r.string("why") != "done" {
 		t.Errorf("given back: %s", r.text)
@@ -147,7 +146,7 @@ func TestRequesterEnds(t *testing.T) {
 func TestCancelledWhileApproved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("alice", refund, http.StatusAccepted)
+	id := w.ask("alice", refund)
 	w.requests.before = func() {
 		if _, err := w.requests.Approve(t.Context(), id, pim.Party{PrincipalID: "id-bob", Person: "E-2"}, ""); err != nil {
 			t.Error(err)
@@ -161,7 +160,7 @@ func TestCancelledWhileApproved(t *testing.T) {
 func TestApproverRevokes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("alice", refund, http.StatusAccepted)
+	id := w.ask("alice", refund)
 	w.want("bob", "DELETE elevations/"+id+"?why=x", "", 409, "elevation.state") // pending ones are denied
 	w.want("bob", "POST elevations/"+id+"/approve", "{}", 200, "")
 	w.want("bob", "DELETE elevations/"+id, "", 422, "elevation.ask")

@@ -65,7 +65,7 @@ func TestElevateForACall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const arguments = `{"to": "acme <b>", "amount": 9007199254740993}`
-	id := w.ask("alice", `{"tool":"pay","reason":"invoice 7","arguments": `+arguments+` }`, http.StatusAccepted)
+	id := w.ask("alice", `{"tool":"pay","reason":"invoice 7","arguments": `+arguments+` }`)
 	ask := w.requests.asked[0]
 	if ask.Kind != pim.Call || ask.Fingerprint != sha256.Sum256([]byte(arguments)) || ask.Call != `{"arguments":{"to":"acme <b>","amount":9007199254740993}}` {
 		t.Errorf("asked %+v", ask)
@@ -91,18 +91,18 @@ func TestElevateForACall(t *testing.T) {
 func TestElevateForARESTCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	id := w.ask("alice", `{"tool":"transfer","reason":"x","request":{"method":"POST","path":"/transfers?to=acme","content_type":"application/json","body":"{\"amount\":1}"}}`, http.StatusAccepted)
+	id := w.ask("alice", `{"tool":"transfer","reason":"x","request":{"method":"POST","path":"/transfers?to=acme","content_type":"application/json","body":"{\"amount\":1}"}}`)
 	r := w.do("bob", "GET elevations/"+id, "")
 	want := map[string]any{"method": "POST", "path": "/transfers?to=acme", "content_type": "application/json", "body": `{"amount":1}`}
 	if diff := cmp.Diff(any(want), r.body["request"]); diff != "" {
 		t.Error(diff)
 	}
 	call := w.requests.asked[0]
-	w.ask("alice", `{"tool":"transfer","reason":"x","request":{"method":"POST","path":"/transfers?to=acme","content_type":"application/json","body":"{\"amount\":2}"}}`, http.StatusAccepted)
+	w.ask("alice", `{"tool":"transfer","reason":"x","request":{"method":"POST","path":"/transfers?to=acme","content_type":"application/json","body":"{\"amount\":2}"}}`)
 	if call.Fingerprint == w.requests.asked[1].Fingerprint {
 		t.Error("the body isn't in what the policies read")
 	}
-	w.ask("alice", `{"tool":"transfer","reason":"x","request":{"method":"DELETE","path":"/transfers/1"}}`, http.StatusAccepted)
+	w.ask("alice", `{"tool":"transfer","reason":"x","request":{"method":"DELETE","path":"/transfers/1"}}`)
 	if got := w.requests.asked[2].Call; got != `{"request":{"method":"DELETE","path":"/transfers/1"}}` {
 		t.Errorf("without a body: %s", got)
 	}
@@ -112,7 +112,7 @@ func TestElevateServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.want("alice", "POST elevate", `{"tool":"twice","reason":"x"}`, 400, "operation.bad_arguments")
-	w.ask("alice", `{"tool":"twice","server":"rest","reason":"x"}`, http.StatusAccepted)
+	w.ask("alice", `{"tool":"twice","server":"rest","reason":"x"}`)
 	if w.requests.asked[0].Server != "rest" {
 		t.Errorf("asked %+v", w.requests.asked[0])
 	}
@@ -174,8 +174,8 @@ func TestElevateRefusals(t *testing.T) {
 	if len(w.requests.all) != 0 {
 		t.Errorf("something was made: %+v", w.requests.all)
 	}
-	w.ask("alice", `{"tool":"both","reason":"x"}`, http.StatusAccepted)
-	w.ask("alice", `{"tool":"both","reason":"x","arguments":{}}`, http.StatusAccepted)
+	w.ask("alice", `{"tool":"both","reason":"x"}`)
+	w.ask("alice", `{"tool":"both","reason":"x","arguments":{}}`)
 	w.access.rule.Enabled = false
 	w.want("alice", "POST elevate", refund, 403, "elevation.disabled")
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -36,12 +35,12 @@ func (w *world) listed(who, query string) (seen []string, pages int) {
 func TestList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.ask("alice", refund, http.StatusAccepted)
-	w.ask("carol", `{"tool":"wipe","reason":"x"}`, http.StatusAccepted)
-	w.ask("alice", `{"tool":"wipe","reason":"x"}`, http.StatusAccepted)
-	w.ask("carol", `{"tool":"pay","reason":"x","arguments":{}}`, http.StatusAccepted)
-	w.ask("bob", `{"tool":"wipe","reason":"x"}`, http.StatusAccepted)
-	w.ask("alice", `{"tool":"twice","server":"rest","reason":"x"}`, http.StatusAccepted)
+	w.ask("alice", refund)
+	w.ask("carol", `{"tool":"wipe","reason":"x"}`)
+	w.ask("alice", `{"tool":"wipe","reason":"x"}`)
+	w.ask("carol", `{"tool":"pay","reason":"x","arguments":{}}`)
+	w.ask("bob", `{"tool":"wipe","reason":"x"}`)
+	w.ask("alice", `{"tool":"twice","server":"rest","reason":"x"}`)
 	w.want("bob", "POST elevations/0195-0000/deny", "{}", 200, "")
 	for _, tt := range []struct {
 		name, who, query string
@@ -78,9 +77,9 @@ func TestList(t *testing.T) {
 func TestListIsBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.ask("alice", refund, http.StatusAccepted)
+	w.ask("alice", refund)
 	for range 60 {
-		w.ask("carol", `{"tool":"wipe","reason":"x"}`, http.StatusAccepted)
+		w.ask("carol", `{"tool":"wipe","reason":"x"}`)
 	}
 	w.requests.pages = 0
 	if got, pages := w.listed("alice", "limit=1"); len(got) != 1 || pages != 1 || w.requests.pages != 1 {

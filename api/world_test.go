@@ -381,12 +381,12 @@ func (w *world) check(req *http.Request, r *reply) {
 	}
 }
 
-// ask makes a request that must get the status, and returns its id.
-func (w *world) ask(who, body string, status int) string {
+// ask makes a request that must wait for its decision, and returns its id.
+func (w *world) ask(who, body string) string {
 	w.t.Helper()
 	r := w.do(who, "POST elevate", body)
-	if r.StatusCode != status {
-		w.t.Fatalf("%s asks %s: %d %s, want %d", who, body, r.StatusCode, r.text, status)
+	if r.StatusCode != http.StatusAccepted {
+		w.t.Fatalf("%s asks %s: %d %s", who, body, r.StatusCode, r.text)
 	}
 	return r.string("request_id")
 }

@@ -68,7 +68,8 @@ type Metadata struct {
 	BreakGlass      bool      `json:"break_glass"`
 	Provider        string    `json:"provider"`
 	ProviderRef     string    `json:"provider_ref"`
-	State           string    `json:"state"` // of the request, after it
+	State           string    `json:"state"`     // of the request, after it
+	HolderID        string    `json:"holder_id"` // whose elevation is revoked, where there was no request
 
 	// Of an outcome; Source also of denials, as an address.
 	DecisionID     string `json:"decision_id"`

@@ -70,8 +70,8 @@ func (a *action) class() audit.Class {
 func (s *Service) line(a *action) ([]byte, error) {
 	r := &a.request
 	metadata := map[string]any{
-		"request_id": r.ID, "kind": r.Kind, "server": r.Server, "duration_seconds": int64(r.Duration.Seconds()),
-		"requester_id": r.Requester.PrincipalID, "break_glass": r.BreakGlass,
+		"request_id": r.ID, "kind": r.Kind, "server": r.Server,
+		"duration_seconds": int64(r.Duration.Seconds()), "break_glass": r.BreakGlass,
 	}
 	set := func(name string, value string) {
 		if value != "" {
@@ -92,8 +92,11 @@ func (s *Service) line(a *action) ([]byte, error) {
 	switch a.name {
 	case "request":
 		set("why", r.Reason)
-	case "revoke", "revoke_holder":
+	case "revoke":
 		set("why", r.Why)
+	case "revoke_holder": // there is no request whose event would say whose it was
+		set("why", r.Why)
+		set("holder_id", r.Requester.PrincipalID)
 	case "approve", "deny":
 		set("comment", r.Comment)
 	}

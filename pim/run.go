@@ -208,7 +208,7 @@ type Stats struct {
 	Pending    int           // requests that wait for a decision
 	Live       int           // grants and approvals in force
 	BreakGlass int           // of these, break-glass grants
-	Age        time.Duration // of what the view knows; negative: it has never known anything
+	Age        time.Duration // of what the view knows; -1s: it has never known anything
 	Lapsed     uint64        // requests that this process has ended for their time
 	Unrecorded uint64        // outcomes that the journal didn't take
 	Unfiled    uint64        // requests that the provider didn't take
@@ -225,7 +225,7 @@ func (s *Service) Stats() Stats {
 func (v *View) age(now time.Time) time.Duration {
 	polled := v.polled.Load()
 	if polled == 0 {
-		return -1
+		return -time.Second
 	}
 	return time.Duration(now.UnixNano() - polled)
 }

@@ -86,13 +86,94 @@ type Webhook struct {
 }
 
 // GenericProvider is a service that answers check-elevation.
-type GenericProvider struct{}
+type GenericProvider struct {
+	// TokenFile holds the bearer token that it is asked with; it may be replaced at any
+	// time. A secret. Empty: none is sent.
+	TokenFile string `yaml:"token_file" file:"secret"`
+	// CAFile holds the only authorities that are trusted. Empty: the system's.
+	CAFile string `yaml:"ca_file" file:"cert"`
+}
 
-// AzurePIMProvider is Microsoft Entra PIM.
-type AzurePIMProvider struct{}
+// AzurePIMProvider is Privileged Identity Management of Microsoft Entra ID. A role is
+// the id of a directory role, or "group:" and the id of a group.
+type AzurePIMProvider struct {
+	// Tenant is its id or domain.
+	Tenant string `yaml:"tenant"`
+	// ClientID is the application that asks.
+	ClientID string `yaml:"client_id"`
+	// ClientSecretFile holds the application's secret. Conflicts with KeyFile.
+	ClientSecretFile string `yaml:"client_secret_file" file:"secret"`
+	// KeyFile and CertificateFile are the application's certificate.
+	KeyFile         string `yaml:"key_file" file:"secret"`
+	CertificateFile string `yaml:"certificate_file" file:"cert"`
+	// Authority is where tokens come from. Default https://login.microsoftonline.com.
+	Authority string `yaml:"authority"`
+	CAFile    string `yaml:"ca_file" file:"cert"`
+	// PortalURL is where people activate their roles. Default: Entra's own pages.
+	PortalURL string `yaml:"portal_url"`
+	// Standing also counts assignments that nobody had to activate. Default false.
+	Standing bool `yaml:"standing"`
+	// AdminAssign files requests as an administrator: the user gets the role for a time
+	// without eligibility, multi-factor authentication or approval there. Default false:
+	// users activate their roles in the portal.
+	AdminAssign bool `yaml:"admin_assign"`
+	// TicketSystem marks the requests that are filed from here. Default sallyport.
+	TicketSystem string `yaml:"ticket_system"`
+}
 
 // OktaProvider is Okta Identity Governance.
-type OktaProvider struct{}
+type OktaProvider struct {
+	// ClientID is the service application that asks.
+	ClientID string `yaml:"client_id"`
+	// KeyFile is its private key, in PEM.
+	KeyFile string `yaml:"key_file" file:"secret"`
+	// KeyID is what Okta calls the key.
+	KeyID  string `yaml:"key_id"`
+	CAFile string `yaml:"ca_file" file:"cert"`
+	// Grants looks at grants of entitlements instead of at access requests.
+	Grants bool `yaml:"grants"`
+	// Standing also counts access that has no end. Default false.
+	Standing bool `yaml:"standing"`
+	// FixedDuration leaves the duration out of requests, where the requester can't choose
+	// one.
+	FixedDuration bool `yaml:"fixed_duration"`
+	// JustificationField is the id of the field that takes the reason.
+	JustificationField string `yaml:"justification_field"`
+	// PortalURL is where people see their requests.
+	PortalURL string `yaml:"portal_url"`
+}
 
-// CyberArkProvider is one of CyberArk's products.
-type CyberArkProvider struct{}
+// CyberArkProvider is one of CyberArk's products. It is asked with a logon (pvwa), with
+// OAuth client credentials, or with a bearer token.
+type CyberArkProvider struct {
+	// Product is pvwa (dual control of the vault), uar (Access Requests) or sca (Secure
+	// Cloud Access).
+	Product string `yaml:"product"`
+	CAFile  string `yaml:"ca_file" file:"cert"`
+	// LogonUser, LogonMethod (CyberArk, LDAP or RADIUS; default CyberArk) and
+	// PasswordFile are for pvwa.
+	LogonUser    string `yaml:"logon_user"`
+	LogonMethod  string `yaml:"logon_method"`
+	PasswordFile string `yaml:"password_file" file:"secret"`
+	// TokenURL, ClientID and ClientSecretFile are for uar and sca.
+	TokenURL         string `yaml:"token_url"`
+	ClientID         string `yaml:"client_id"`
+	ClientSecretFile string `yaml:"client_secret_file" file:"secret"`
+	// TokenFile holds a bearer token, in the place of all of these.
+	TokenFile string `yaml:"token_file" file:"secret"`
+	// OwnUser, of pvwa and uar, is the name there of the user who asks: only that user is
+	// asked about, and files requests. Empty: users file their own, and the user who asks
+	// approves them.
+	OwnUser string `yaml:"own_user"`
+	// TargetCategory, RequestType, LocationType and RoleField are the tenant's form of
+	// requests, of uar. Defaults CLOUD_CONSOLE, ON_DEMAND, Azure, roleId.
+	TargetCategory string `yaml:"target_category"`
+	RequestType    string `yaml:"request_type"`
+	LocationType   string `yaml:"location_type"`
+	// RoleField, of sca, is where a session has its role; EndField its end, EvidenceField
+	// its id. Cloud is AWS, AZURE or GCP; empty: all.
+	RoleField     string `yaml:"role_field"`
+	EndField      string `yaml:"end_field"`
+	EvidenceField string `yaml:"evidence_field"`
+	Cloud         string `yaml:"cloud"`
+}

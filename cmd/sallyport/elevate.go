@@ -72,7 +72,7 @@ func needed(cmd *cobra.Command, flags ...string) error {
 
 const (
 	urlVariable   = "SALLYPORT_URL"
-	tokenVariable = "SALLYPORT_TOKEN" //nolint:gosec // the variable's name
+	tokenVariable = "SALLYPORT_TOKEN"
 )
 
 // elevateFlags are what all commands that ask the service have in common.

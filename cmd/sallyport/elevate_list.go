@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/url"
 	"slices"
@@ -169,44 +170,55 @@ type elevateWatch struct {
 	query   url.Values
 	known   map[string]string // status by id
 	newest  string            // id; ids grow
+	begun   bool              // the first look is done
+	away    bool              // the last one failed
 }
 
 // mostWatchedPages bounds one look at the service.
 const mostWatchedPages = 20
 
 func (w *elevateWatch) run(cmd *cobra.Command, every time.Duration) error {
-	ctx, away, first := cmd.Context(), false, true
+	ctx := cmd.Context()
 	for {
-		pause := every
-		changed, err := w.look(ctx, first)
-		later, transient := passes(err)
+		pause, err := w.step(ctx, every, cmd.ErrOrStderr())
 		switch {
 		case ctx.Err() != nil:
 			return nil // it was told to stop
-		case err == nil:
-			away, first = false, false
-		case !transient:
+		case err != nil:
 			return err
-		default:
-			if pause = max(pause, later); !away {
-				fmt.Fprintln(cmd.ErrOrStderr(), "The service is away, and asked again:", visible(err.Error()))
-			}
-			away = true
 		}
-		for _, item := range changed {
-			if err := w.show(item); err != nil {
-				return err
-			}
+		sleep(ctx, pause)
+	}
+}
+
+// step shows what has changed, and says when to look again. What is away for a while
+// is waited for.
+func (w *elevateWatch) step(ctx context.Context, every time.Duration, stderr io.Writer) (pause time.Duration, err error) {
+	changed, err := w.look(ctx)
+	later, transient := passes(err)
+	switch {
+	case err == nil:
+		w.away, w.begun = false, true
+	case transient:
+		if !w.away {
+			fmt.Fprintln(stderr, "The service is away, and asked again:", visible(err.Error()))
 		}
-		if !sleep(ctx, pause) {
-			return nil
+		w.away = true
+		return max(every, later), nil
+	default:
+		return 0, err
+	}
+	for _, item := range changed {
+		if err := w.show(item); err != nil {
+			return 0, err
 		}
 	}
+	return every, nil
 }
 
 // look returns what has changed since the last look, the oldest first. It goes back to
 // the oldest request that still has a way on. The first look returns what is pending.
-func (w *elevateWatch) look(ctx context.Context, first bool) (changed []*elevateItem, err error) {
+func (w *elevateWatch) look(ctx context.Context) (changed []*elevateItem, err error) {
 	open := make(map[string]bool)
 	for id, status := range w.known {
 		if status == "pending" || status == "approved" {
@@ -227,7 +239,7 @@ func (w *elevateWatch) look(ctx context.Context, first bool) (changed []*elevate
 			delete(open, item.ID)
 			caughtUp = caughtUp || item.ID <= w.newest
 		}
-		if next == "" || !first && caughtUp && len(open) == 0 {
+		if next == "" || w.begun && caughtUp && len(open) == 0 {
 			break
 		}
 		query.Set("after", next)
@@ -240,7 +252,7 @@ func (w *elevateWatch) look(ctx context.Context, first bool) (changed []*elevate
 		before := w.known[item.ID]
 		w.known[item.ID] = item.Status
 		w.newest = max(w.newest, item.ID)
-		if before != item.Status && (!first || item.Status == "pending") {
+		if before != item.Status && (w.begun || item.Status == "pending") {
 			changed = append(changed, item)
 		}
 	}

@@ -10,6 +10,7 @@ type elevationMetrics struct {
 
 	pending, live, breakGlass, age        *prometheus.Desc
 	lapsed, unrecorded, unfiled, webhooks *prometheus.Desc
+	questions, open                       *prometheus.Desc
 }
 
 func newElevationMetrics(e *elevations) *elevationMetrics {
@@ -25,13 +26,15 @@ func newElevationMetrics(e *elevations) *elevationMetrics {
 		lapsed:     desc("elevations_lapsed_total", "Requests and grants that this process has ended for their time."),
 		unrecorded: desc("elevations_unrecorded_total", "Outcomes of changes that the journal didn't take."),
 		unfiled:    desc("elevations_unfiled_total", "Requests that the external provider didn't take."),
+		questions:  desc("provider_questions_total", "Questions to the external provider: answered from what was said before, asked, failed, refused because it failed a moment ago or too many wait.", "result"),
+		open:       desc("provider_open", "1 while the external provider isn't asked, because it failed a moment ago."),
 		webhooks:   desc("webhook_notices_total", "What became of notices: delivered, failed attempts, dropped.", "result"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *elevationMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.pending, m.live, m.breakGlass, m.age, m.lapsed, m.unrecorded, m.unfiled, m.webhooks} {
+	for _, d := range []*prometheus.Desc{m.pending, m.live, m.breakGlass, m.age, m.lapsed, m.unrecorded, m.unfiled, m.webhooks, m.questions, m.open} {
 		ch <- d
 	}
 }
@@ -52,6 +55,17 @@ func (m *elevationMetrics) Collect(ch chan<- prometheus.Metric) {
 	counter(m.lapsed, s.Lapsed)
 	counter(m.unrecorded, s.Unrecorded)
 	counter(m.unfiled, s.Unfiled)
+	if m.elevations.guard != nil {
+		c, open := m.elevations.guard.Counts(), 0.0
+		if c.Open {
+			open = 1
+		}
+		gauge(m.open, open)
+		counter(m.questions, c.Kept, "kept")
+		counter(m.questions, c.Asked, "asked")
+		counter(m.questions, c.Failed, "failed")
+		counter(m.questions, c.Refused, "refused")
+	}
 	if m.elevations.sender == nil {
 		return
 	}

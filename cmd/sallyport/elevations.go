@@ -26,7 +26,7 @@ import (
 type elevations struct {
 	service *pim.Service
 	view    *pim.View
-	guard   provider.Provider // nil: requests are granted here
+	guard   *provider.Guard // nil: requests are granted here
 	sender  *webhook.Sender
 	glass   prometheus.Counter
 	log     *slog.Logger
@@ -56,6 +56,11 @@ func openElevations(cfg *settings.Config, database *sharedDatabase, journal pim.
 		return nil, err
 	}
 	e.view = e.service.View()
+	if outside != nil {
+		if e.guard, err = provider.NewGuard(outside, cfg.PIM.Timeout, time.Now); err != nil {
+			return nil, err
+		}
+	}
 	if len(endpoints) > 0 {
 		e.sender = webhook.NewSender(webhook.Config{LoopbackHTTP: cfg.Development()}, outbox{e.service.Notices()},
 			func() []webhook.Endpoint { return endpoints }, log, time.Now)
@@ -159,10 +164,10 @@ func (e *elevations) Revoked(h *authz.Holder, now time.Time) (time.Time, bool, e
 }
 
 // Elevated implements authz.Elevations. A provider's answer is final. Only if it gives
-// none, and break-glass is on, a grant counts that was made for that.
+// none, and break-glass is on, a grant of ours counts.
 func (e *elevations) Elevated(ctx context.Context, h *authz.Holder, now time.Time) (authz.Elevation, error) {
 	if e.guard == nil {
-		return e.granted(h, now, false)
+		return e.granted(h, now)
 	}
 	if h.User == "" {
 		return authz.Elevation{}, nil
@@ -176,25 +181,22 @@ func (e *elevations) Elevated(ctx context.Context, h *authz.Holder, now time.Tim
 	case !h.BreakGlass:
 		return authz.Elevation{}, err
 	}
-	grant, viewErr := e.granted(h, now, true)
+	grant, viewErr := e.granted(h, now)
 	if grant.Source == "" {
 		return grant, errors.Join(err, viewErr)
 	}
+	grant.Source = authz.SourceBreakGlass
 	e.glass.Inc()
 	e.log.WarnContext(ctx, "break-glass grant used, because the provider fails", "request_id", grant.ID, "tool", h.Tool, "server", h.Server, "error", err)
 	return grant, nil
 }
 
-func (e *elevations) granted(h *authz.Holder, now time.Time, breakGlass bool) (authz.Elevation, error) {
-	id, until, isGlass, ok, err := e.view.Grant(pimHolder(h), now)
-	if err != nil || !ok || isGlass != breakGlass {
+func (e *elevations) granted(h *authz.Holder, now time.Time) (authz.Elevation, error) {
+	id, until, _, ok, err := e.view.Grant(pimHolder(h), now)
+	if err != nil || !ok {
 		return authz.Elevation{}, err
 	}
-	source := authz.SourceGrant
-	if breakGlass {
-		source = authz.SourceBreakGlass
-	}
-	return authz.Elevation{Source: source, ID: id, Until: until}, nil
+	return authz.Elevation{Source: authz.SourceGrant, ID: id, Until: until}, nil
 }
 
 // Approval implements authz.Elevations.

@@ -1,16 +1,71 @@
 package main
 
 import (
-	"fmt"
+	"cmp"
+	"time"
 
 	"github.com/sallyport/sallyport/pim/provider"
 	"github.com/sallyport/sallyport/settings"
 )
 
-// newProvider builds the external provider of the configuration; nil: there is none.
+// newProvider builds the external provider of the configuration, which connects to
+// nothing yet; nil: there is none.
 func newProvider(cfg *settings.Config) (provider.Provider, error) {
-	if !cfg.PIM.External() {
-		return nil, nil
+	p := &cfg.PIM
+	var outside provider.Provider
+	var err error
+	switch p.Provider {
+	case "generic":
+		outside, err = provider.NewGeneric(&provider.GenericConfig{
+			Endpoint: p.PAMEndpoint, TokenFile: p.Generic.TokenFile, CAFile: p.Generic.CAFile,
+		}, time.Now)
+	case "azure_pim":
+		outside, err = provider.NewAzurePIM(azurePIMConfig(p), time.Now)
+	case "okta":
+		outside, err = provider.NewOkta(oktaConfig(p), time.Now)
+	case "cyberark":
+		outside, err = provider.NewCyberArk(cyberArkConfig(p), time.Now)
 	}
-	return nil, fmt.Errorf("provider %s", cfg.PIM.Provider)
+	if err != nil {
+		return nil, err
+	}
+	return outside, nil
+}
+
+func azurePIMConfig(p *settings.PIM) *provider.AzurePIMConfig {
+	a := &p.AzurePIM
+	return &provider.AzurePIMConfig{
+		Tenant: a.Tenant, ClientID: a.ClientID, SecretFile: a.ClientSecretFile, KeyFile: a.KeyFile, CertificateFile: a.CertificateFile,
+		Endpoint: p.PAMEndpoint, Authority: a.Authority, CAFile: a.CAFile, PortalURL: a.PortalURL,
+		Standing: a.Standing, AdminAssign: a.AdminAssign, TicketSystem: a.TicketSystem,
+	}
+}
+
+func oktaConfig(p *settings.PIM) *provider.OktaConfig {
+	o := &p.Okta
+	return &provider.OktaConfig{
+		Endpoint: p.PAMEndpoint, ClientID: o.ClientID, KeyFile: o.KeyFile, KeyID: o.KeyID, CAFile: o.CAFile,
+		Grants: o.Grants, Standing: o.Standing, FixedDuration: o.FixedDuration, JustificationField: o.JustificationField, PortalURL: o.PortalURL,
+	}
+}
+
+func cyberArkConfig(p *settings.PIM) *provider.CyberArkConfig {
+	c := &p.CyberArk
+	config := &provider.CyberArkConfig{
+		Product: c.Product, Endpoint: p.PAMEndpoint, CAFile: c.CAFile, OwnUser: c.OwnUser,
+		Credential: provider.CredentialConfig{BearerFile: c.TokenFile},
+	}
+	if c.LogonUser != "" {
+		config.Credential.Logon = &provider.LogonConfig{Method: cmp.Or(c.LogonMethod, "CyberArk"), User: c.LogonUser, PasswordFile: c.PasswordFile}
+	}
+	if c.TokenURL != "" {
+		config.Credential.OAuth = &provider.OAuthConfig{TokenURL: c.TokenURL, ClientID: c.ClientID, SecretFile: c.ClientSecretFile}
+	}
+	switch c.Product {
+	case "uar":
+		config.UAR = provider.CyberArkUAR{TargetCategory: c.TargetCategory, RequestType: c.RequestType, LocationType: c.LocationType, RoleField: c.RoleField}
+	case "sca":
+		config.SCA = provider.CyberArkSCA{RoleField: c.RoleField, EndField: c.EndField, EvidenceField: c.EvidenceField, Cloud: c.Cloud}
+	}
+	return config
 }

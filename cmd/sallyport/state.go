@@ -45,7 +45,8 @@ func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replay
 	servers, serversErr := buildServers(cfg)
 	verifier, verifierErr := buildVerifier(cfg, keys, replays, now)
 	revokedErr := s.readRevocations()
-	if err := errors.Join(catalogueErr, serversErr, verifierErr, revokedErr); err != nil {
+	_, providerErr := newProvider(cfg)
+	if err := errors.Join(catalogueErr, serversErr, verifierErr, revokedErr, providerErr); err != nil {
 		return nil, err
 	}
 	for _, w := range cat.Warnings() {

@@ -167,7 +167,7 @@ func judge(resp *http.Response, now time.Time) result {
 // retryAfter reads the header's two forms (RFC 9110 §10.2.3); 0 for neither.
 func retryAfter(text string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
+		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return max(0, at.Sub(now))

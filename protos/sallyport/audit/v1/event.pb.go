@@ -298,7 +298,9 @@ type Metadata struct {
 	// Elevation: what the provider calls the request.
 	ProviderRef string `protobuf:"bytes,57,opt,name=provider_ref,proto3" json:"provider_ref,omitempty"`
 	// Elevation: the request's state after it.
-	State         string `protobuf:"bytes,58,opt,name=state,proto3" json:"state,omitempty"`
+	State string `protobuf:"bytes,58,opt,name=state,proto3" json:"state,omitempty"`
+	// Elevation, revoke_holder: whose elevation is revoked, as Principal.id.
+	HolderId      string `protobuf:"bytes,59,opt,name=holder_id,proto3" json:"holder_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -739,6 +741,13 @@ func (x *Metadata) GetState() string {
 	return ""
 }
 
+func (x *Metadata) GetHolderId() string {
+	if x != nil {
+		return x.HolderId
+	}
+	return ""
+}
+
 // Elevation is what elevated a caller.
 type Elevation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -928,7 +937,7 @@ const file_sallyport_audit_v1_event_proto_rawDesc = "" +
 	"\bmetadata\x18\t \x01(\v2\x1c.sallyport.audit.v1.MetadataR\bmetadata\x12\x10\n" +
 	"\x03log\x18\n" +
 	" \x01(\tR\x03log\x12\x10\n" +
-	"\x03seq\x18\v \x01(\x04R\x03seq\"\xd2\x0e\n" +
+	"\x03seq\x18\v \x01(\x04R\x03seq\"\xf0\x0e\n" +
 	"\bMetadata\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12;\n" +
@@ -994,7 +1003,8 @@ const file_sallyport_audit_v1_event_proto_rawDesc = "" +
 	"\vbreak_glass\x187 \x01(\bR\vbreak_glass\x12\x1a\n" +
 	"\bprovider\x188 \x01(\tR\bprovider\x12\"\n" +
 	"\fprovider_ref\x189 \x01(\tR\fprovider_ref\x12\x14\n" +
-	"\x05state\x18: \x01(\tR\x05state\x1a8\n" +
+	"\x05state\x18: \x01(\tR\x05state\x12\x1c\n" +
+	"\tholder_id\x18; \x01(\tR\tholder_id\x1a8\n" +
 	"\n" +
 	"PeersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
