@@ -12,7 +12,7 @@ const variablePrefix = "SALLYPORT_"
 
 // toolVariables are ours, and not settings: they are read by the command line
 // and by the tests.
-func toolVariables() []string { return []string{"SALLYPORT_CONFIG", "SALLYPORT_ENVOY"} }
+func toolVariables() []string { return []string{"SALLYPORT_CONFIG", "SALLYPORT_ENVOY", "SALLYPORT_TOKEN", "SALLYPORT_URL"} }
 
 // serviceVariable are the variables that Kubernetes sets in every pod beside a
 // Service named sallyport or sallyport-something.

@@ -179,16 +179,14 @@ const mostWatchedPages = 20
 
 func (w *elevateWatch) run(cmd *cobra.Command, every time.Duration) error {
 	ctx := cmd.Context()
-	for {
+	for ctx.Err() == nil {
 		pause, err := w.step(ctx, every, cmd.ErrOrStderr())
-		switch {
-		case ctx.Err() != nil:
-			return nil // it was told to stop
-		case err != nil:
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 		sleep(ctx, pause)
 	}
+	return nil // it was told to stop
 }
 
 // step shows what has changed, and says when to look again. What is away for a while

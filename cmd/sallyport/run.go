@@ -49,6 +49,7 @@ Start with:
 		newCatalogueCommand(),
 		newIdempotencyCommand(),
 		newTokenCommand(),
+		newElevateCommand(),
 		newAuditCommand(),
 		newDemoCommand(),
 		newExampleCommand(),
