@@ -94,7 +94,7 @@ func checkContent(r *http.Request) *problem.Problem {
 	}
 	media, params, err := mime.ParseMediaType(lines[0])
 	charset, ok := params["charset"]
-	if err != nil || media == "" || ok && !strings.EqualFold(charset, "utf-8") {
+	if err != nil || media != "application/json" || ok && !strings.EqualFold(charset, "utf-8") {
 		return p
 	}
 	if r.Header.Get("Content-Encoding") != "" {

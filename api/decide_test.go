@@ -52,6 +52,7 @@ func TestWhoDecides(t *testing.T) {
 		{"somebody without the role", "carol", id, 404, "elevation.unknown"},
 		{"somebody who isn't known", "dan", id, 404, "elevation.unknown"},
 		{"a token for another server", "eve", id, 404, "elevation.unknown"},
+		{"the requester's token for another server", "alice-rest", id, 404, "elevation.unknown"},
 		{"an approver of other tools", "bob", wipe, 404, "elevation.unknown"},
 		{"no such request", "bob", "0195-9999", 404, "elevation.unknown"},
 		{"no id", "bob", "%2e%2e", 404, "elevation.unknown"},

@@ -48,7 +48,7 @@ func (e *Elevations) fail(w http.ResponseWriter, r *http.Request, about *pim.Req
 		p.Detail = "It is " + string(state.State) + "."
 		p.More = map[string]any{"state": state.State}
 	case errors.Is(err, pim.ErrElsewhere) && about.ProviderURL != "":
-		p.Detail = "Decide on it there."
+		p.Detail = "Go there for it."
 		p.More = map[string]any{"approval_url": about.ProviderURL}
 	case errors.Is(err, pim.ErrAsk):
 		p.Detail = reasonsOf(err)

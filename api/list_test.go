@@ -50,6 +50,7 @@ func TestList(t *testing.T) {
 		{"own ones", "carol", "", []string{"pay/carol", "wipe/carol"}},
 		{"none", "dan", "", nil},
 		{"an approver's, and own ones", "bob", "", []string{"twice/alice", "wipe/bob", "pay/carol", "refund/alice"}},
+		{"own ones of the token's server", "alice-rest", "", []string{"twice/alice"}},
 		{"only own ones", "bob", "mine=true", []string{"wipe/bob"}},
 		{"an approver's of the token's server", "eve", "", []string{"twice/alice"}},
 		{"by state", "bob", "state=denied", []string{"refund/alice"}},
@@ -85,6 +86,12 @@ func TestListIsBounded(t *testing.T) {
 	if got, pages := w.listed("alice", "limit=1"); len(got) != 1 || pages != 1 || w.requests.pages != 1 {
 		t.Errorf("%v in %d answers of %d pages", got, pages, w.requests.pages)
 	}
+	w.requests.pages = 0
+	w.access.rule.Approvers[0].Issuer = "partner"
+	if got, pages := w.listed("bob", "limit=1"); len(got) != 0 || pages != 1 || w.requests.pages != 1 {
+		t.Errorf("%v in %d answers of %d pages, of an issuer without approvers", got, pages, w.requests.pages)
+	}
+	w.access.rule.Approvers[0].Issuer = "dev"
 	w.requests.pages = 0
 	if got, pages := w.listed("bob", "limit=1"); len(got) != 1 || pages != 4 || w.requests.pages != 61 {
 		t.Errorf("%v in %d answers of %d pages", got, pages, w.requests.pages)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -36,11 +37,12 @@ type person struct {
 	human   string   // empty: unknown
 	roles   []string // "lead" approves for all tools but wipe
 	servers []string // that the token is for
+	account string   // whose token it is, if not the name's
 }
 
 func (p *person) principal() *identity.Principal {
 	return &identity.Principal{
-		ID: "id-" + p.name, Issuer: "dev", IssuerID: "https://issuer.example", Subject: p.name, Client: "cli",
+		ID: "id-" + cmp.Or(p.account, p.name), Issuer: "dev", IssuerID: "https://issuer.example", Subject: cmp.Or(p.account, p.name), Client: "cli",
 		Person: p.human, Roles: p.roles,
 	}
 }
@@ -253,7 +255,7 @@ func (q *requests) RevokeHolder(_ context.Context, principalID, server, tool str
 }
 
 // world is the API with a requester (alice), two approvers (bob, and alice with another
-// account), somebody without a role (carol), a lead who isn't known as a person (dan),
+// account, and once more with a token for another server), somebody without a role (carol), a lead who isn't known as a person (dan),
 // and a lead whose token is for another server (eve).
 type world struct {
 	t        *testing.T
@@ -269,12 +271,13 @@ func newWorld(t *testing.T) *world {
 	both, lead := []string{"dealer", "rest"}, []string{"lead"}
 	w := &world{t: t, requests: &requests{}, log: &bytes.Buffer{}, access: &access{
 		people: []person{
-			{"alice", "E-1", nil, both},
-			{"bob", "E-2", lead, both},
-			{"alice-admin", "e-1", lead, both},
-			{"carol", "E-3", []string{"sales"}, both},
-			{"dan", "", lead, both},
-			{"eve", "E-5", lead, []string{"rest"}},
+			{"alice", "E-1", nil, both, ""},
+			{"bob", "E-2", lead, both, ""},
+			{"alice-admin", "e-1", lead, both, ""},
+			{"carol", "E-3", []string{"sales"}, both, ""},
+			{"dan", "", lead, both, ""},
+			{"eve", "E-5", lead, []string{"rest"}, ""},
+			{"alice-rest", "E-1", nil, []string{"rest"}, "alice"},
 		},
 		tools: []*catalogue.Tool{
 			{Name: "refund", Server: "dealer", RequiresElevation: true, Elevation: catalogue.Elevation{Longest: 10 * time.Minute}},

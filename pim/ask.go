@@ -55,7 +55,8 @@ type Ask struct {
 }
 
 // Request asks for an elevation or for the approval of a call: ErrAsk, ErrTooMany,
-// ErrProvider, ErrUnrecorded, ErrUnavailable. Its answer is approved if nobody has to,
+// ErrProvider, ErrElsewhere (people ask at the provider, at the answer's ProviderURL),
+// ErrUnrecorded, ErrUnavailable. Its answer is approved if nobody has to,
 // or else pending. An identical request that the requester has pending is the answer
 // instead of a second one.
 func (s *Service) Request(ctx context.Context, ask Ask, terms Terms) (Request, error) {

@@ -35,12 +35,13 @@ func (s *Service) file(ctx context.Context, to provider.Provider, r Request) (Re
 	if err == nil {
 		return s.report(ctx, r, reportOf(&filed))
 	}
-	s.unfiled.Add(1)
-	comment := "the provider did not answer that it has it"
-	if errors.Is(err, provider.ErrUnsupported) {
-		comment = "the provider takes no requests from here"
+	if errors.Is(err, provider.ErrUnsupported) { // people ask there themselves
+		after, reportErr := s.report(ctx, r, Report{State: Denied, Comment: "the provider takes no requests from here"})
+		after.ProviderURL = filed.URL
+		return after, errors.Join(fmt.Errorf("%w: %w", ErrElsewhere, err), reportErr)
 	}
-	after, reportErr := s.report(ctx, r, Report{State: Denied, Comment: comment})
+	s.unfiled.Add(1)
+	after, reportErr := s.report(ctx, r, Report{State: Denied, Comment: "the provider did not answer that it has it"})
 	return after, errors.Join(fmt.Errorf("%w: %w", ErrProvider, err), reportErr)
 }
 

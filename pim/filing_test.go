@@ -139,15 +139,20 @@ func TestFilingFails(t *testing.T) {
 	forEach(t, func(w *world) {
 		w.provider = &fakeProvider{}
 		one := w.replica()
-		for _, failure := range []error{errors.New("down"), provider.ErrUnsupported, &provider.Error{Status: 400}} {
-			w.provider.says(provider.Filed{}, failure)
+		for failure, want := range map[error]error{
+			errors.New("down"): ErrProvider, &provider.Error{Status: 400}: ErrProvider, provider.ErrUnsupported: ErrElsewhere,
+		} {
+			w.provider.says(provider.Filed{URL: "https://pam.example"}, failure)
 			r, err := one.Request(w.Context(), external(alice), terms)
-			w.wantError("not filed", err, ErrProvider)
+			w.wantError("not filed", err, want)
 			w.wantError("not filed", err, failure)
 			w.wantState(one, r.ID, Denied)
+			if elsewhere := want == ErrElsewhere; elsewhere != (r.ProviderURL != "") {
+				w.Errorf("%v: people are sent to %q", failure, r.ProviderURL)
+			}
 		}
-		if n := one.Stats().Unfiled; n != 3 {
-			w.Errorf("%d are unfiled, want 3", n)
+		if n := one.Stats().Unfiled; n != 2 {
+			w.Errorf("%d are unfiled, want 2", n)
 		}
 		for state, want := range map[provider.FiledState]State{
 			provider.FiledActive: Approved, provider.FiledDenied: Denied, provider.FiledFailed: Denied,

@@ -9,12 +9,14 @@ import (
 
 var claimPattern = regexp.MustCompile(`^[A-Za-z0-9_.:/-]{1,128}$`)
 
+// maxWebhooks bounds what each request makes us send.
+const maxWebhooks = 8
+
 func (r *report) checkPIM(cfg *Config) {
 	p := &cfg.PIM
 	if !p.Enabled {
 		r.warn("pim.enabled", "is off: every privileged tool is refused")
 	}
-	r.oneOf("pim.provider", p.Provider, "local", "generic", "azure_pim", "okta", "cyberark")
 	within(r, "pim.elevation_duration_seconds", p.ElevationDuration, time.Minute, 24*time.Hour)
 	within(r, "pim.request_ttl_seconds", p.RequestTTL, time.Minute, 168*time.Hour)
 	within(r, "pim.approval_ttl_seconds", p.ApprovalTTL, time.Minute, 24*time.Hour)
@@ -22,29 +24,22 @@ func (r *report) checkPIM(cfg *Config) {
 	if !isPlainPath(p.ElevationURL) {
 		r.url("pim.elevation_url", p.ElevationURL, "a path such as /api/auth/elevate, or an https URL", false)
 	}
-	r.checkApprovers(cfg)
-	r.checkProviderUsers(cfg)
-	r.checkWebhooks(cfg)
-	r.checkProvider(cfg)
-}
-
-func (c *Config) issuer(name string) *Issuer {
-	for i := range c.Issuers {
-		if c.Issuers[i].Name == name {
-			return &c.Issuers[i]
-		}
+	issuers := make(map[string]*Issuer, len(cfg.Issuers))
+	for i := range cfg.Issuers {
+		issuers[cfg.Issuers[i].Name] = &cfg.Issuers[i]
 	}
-	return nil
+	r.checkApprovers(p, issuers)
+	r.checkProviderUsers(p, issuers)
+	r.checkWebhooks(cfg)
+	if r.oneOf("pim.provider", p.Provider, append([]string{"local"}, externalProviders()...)...) && !r.unread["pim.provider"] {
+		r.checkProvider(cfg)
+	}
 }
 
-func (r *report) checkApprovers(cfg *Config) {
-	p := &cfg.PIM
+func (r *report) checkApprovers(p *PIM, issuers map[string]*Issuer) {
 	for i := range p.Approvers {
 		a, path := &p.Approvers[i], fmt.Sprintf("pim.approvers[%d]", i)
-		switch issuer := cfg.issuer(a.Issuer); {
-		case issuer == nil:
-			r.refuse(path+".issuer", "is none of issuers: %q", clip(a.Issuer))
-		case issuer.Claims.Person == "":
+		if issuer := r.issuerOf(path+".issuer", a.Issuer, issuers); issuer != nil && issuer.Claims.Person == "" {
 			r.refuse(path+".issuer", "names no persons, so that an approver couldn't be told from a requester: set claims.person of issuer %s, to a claim that stays the same for one human whatever the client, such as sub or oid", a.Issuer)
 		}
 		if len(a.Roles) == 0 {
@@ -61,65 +56,66 @@ func (r *report) checkApprovers(cfg *Config) {
 	}
 }
 
-func (r *report) checkProviderUsers(cfg *Config) {
-	p := &cfg.PIM
-	var seen []string
+// issuerOf finds an issuer by its name.
+func (r *report) issuerOf(path, name string, issuers map[string]*Issuer) *Issuer {
+	if !r.required(path, name, "the name of an issuer") {
+		return nil
+	}
+	if issuers[name] == nil {
+		r.refuse(path, "is none of issuers: %q", clip(name))
+	}
+	return issuers[name]
+}
+
+func (r *report) checkProviderUsers(p *PIM, issuers map[string]*Issuer) {
+	seen := make(map[string]string, len(p.Users))
 	for i := range p.Users {
 		u, path := &p.Users[i], fmt.Sprintf("pim.users[%d]", i)
-		if cfg.issuer(u.Issuer) == nil {
-			r.refuse(path+".issuer", "is none of issuers: %q", clip(u.Issuer))
+		if r.issuerOf(path+".issuer", u.Issuer, issuers) != nil {
+			if first, twice := seen[u.Issuer]; twice {
+				r.refuse(path+".issuer", "is already the issuer of %s: remove one of them", first)
+			}
+			seen[u.Issuer] = path
 		}
-		if slices.Contains(seen, u.Issuer) {
-			r.refuse(path+".issuer", "is there twice: remove one")
-		}
-		seen = append(seen, u.Issuer)
-		switch {
-		case !claimPattern.MatchString(u.Claim):
-			r.refuse(path+".claim", "must be the name of a claim, not %q", clip(u.Claim))
-		case slices.Contains([]string{"email", "preferred_username", "upn", "name", "nickname"}, u.Claim):
-			r.warn(path+".claim", "is %s, which users may be able to change: prefer an id", u.Claim)
-		}
+		r.checkUserClaim(path+".claim", u.Claim, p.Provider)
 	}
-	switch {
-	case p.External() && len(p.Users) == 0:
+	if slices.Contains(externalProviders(), p.Provider) && len(p.Users) == 0 {
 		r.refuse("pim.users", "is missing: say for each issuer which claim holds the id that the provider %s knows a user by", p.Provider)
-	case !p.External() && len(p.Users) > 0:
-		r.refuse("pim.users", "does nothing with the provider local: remove it")
+	}
+}
+
+// checkUserClaim warns of claims that lead to another user, or to none.
+func (r *report) checkUserClaim(path, claim, provider string) {
+	own := map[string]string{"azure_pim": "oid", "okta": "uid"}[provider]
+	switch {
+	case !r.required(path, claim, "the name of the claim that holds the user's id at the provider"):
+	case !claimPattern.MatchString(claim):
+		r.refuse(path, "must be the name of a claim, not %q", clip(claim))
+	case slices.Contains([]string{"email", "preferred_username", "upn", "name", "nickname"}, claim):
+		r.warn(path, "is %s, which users may be able to change: prefer an id", claim)
+	case claim == "sub" && own != "":
+		r.warn(path, "is sub, which is seldom the id that %s knows a user by: prefer %s", provider, own)
 	}
 }
 
 func (r *report) checkWebhooks(cfg *Config) {
-	if len(cfg.PIM.Webhooks) > 8 {
-		r.refuse("pim.webhooks", "has %d entries: 8 at most", len(cfg.PIM.Webhooks))
+	if len(cfg.PIM.Webhooks) > maxWebhooks {
+		r.refuse("pim.webhooks", "has %d entries: %d at most", len(cfg.PIM.Webhooks), maxWebhooks)
+		return
 	}
+	seen := make(map[string]int)
 	for i := range cfg.PIM.Webhooks {
 		w, path := &cfg.PIM.Webhooks[i], fmt.Sprintf("pim.webhooks[%d]", i)
-		r.url(path+".url", w.URL, "an https URL", cfg.Development())
+		if r.required(path+".url", w.URL, "the https URL that notices are sent to") {
+			r.url(path+".url", w.URL, "an https URL", cfg.Development())
+			if first, twice := seen[w.URL]; twice {
+				r.refuse(path+".url", "is the same as pim.webhooks[%d].url: remove one of them", first)
+			}
+			seen[w.URL] = i
+		}
 		if len(w.KeyFiles) == 0 {
 			r.refuse(path+".key_files", "is missing: notices are signed; write 32 random bytes in hex to a file below secrets_dir, such as by `openssl rand -hex 32`")
 		}
 		r.unique(path+".key_files", w.KeyFiles)
-	}
-}
-
-func (r *report) checkProvider(cfg *Config) {
-	p := &cfg.PIM
-	if !p.External() {
-		for _, f := range []struct {
-			key string
-			set bool
-		}{{"pam_endpoint", p.PAMEndpoint != ""}, {"break_glass.enabled", p.BreakGlass.Enabled}} {
-			if f.set {
-				r.refuse("pim."+f.key, "does nothing with the provider local: remove it, or name a provider")
-			}
-		}
-		return
-	}
-	within(r, "pim.timeout", p.Timeout, 100*time.Millisecond, 10*time.Second)
-	if p.Timeout >= cfg.Envoy.CheckTimeout {
-		r.refuse("pim.timeout", "is %v, and Envoy waits for a decision for envoy.check_timeout only, %v: make it less", p.Timeout, cfg.Envoy.CheckTimeout)
-	}
-	if p.PAMEndpoint != "" || p.Provider != "azure_pim" {
-		r.url("pim.pam_endpoint", p.PAMEndpoint, "an https URL", cfg.Development())
 	}
 }

@@ -95,7 +95,7 @@ type GenericProvider struct {
 }
 
 // AzurePIMProvider is Privileged Identity Management of Microsoft Entra ID. A role is
-// the id of a directory role, or "group:" and the id of a group.
+// directory/ROLE (and /SCOPE), or group/GROUP/member or group/GROUP/owner, with ids.
 type AzurePIMProvider struct {
 	// Tenant is its id or domain.
 	Tenant string `yaml:"tenant"`

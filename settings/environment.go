@@ -12,7 +12,9 @@ const variablePrefix = "SALLYPORT_"
 
 // toolVariables are ours, and not settings: they are read by the command line
 // and by the tests.
-func toolVariables() []string { return []string{"SALLYPORT_CONFIG", "SALLYPORT_ENVOY", "SALLYPORT_TOKEN", "SALLYPORT_URL"} }
+func toolVariables() []string {
+	return []string{"SALLYPORT_CONFIG", "SALLYPORT_ENVOY", "SALLYPORT_TOKEN", "SALLYPORT_URL"}
+}
 
 // serviceVariable are the variables that Kubernetes sets in every pod beside a
 // Service named sallyport or sallyport-something.
@@ -103,6 +105,8 @@ func (r *report) checkVariable(name string, known []string) {
 		r.add(Problem{File: file, Message: "is not a known variable: did you mean " + near + "?"})
 	case strings.HasPrefix(name, "SALLYPORT_ISSUERS"), strings.HasPrefix(name, "SALLYPORT_SERVERS"):
 		r.add(Problem{File: file, Message: "is not a known variable: issuers and servers are set in the file"})
+	case strings.HasPrefix(name, "SALLYPORT_PIM_APPROVERS"), strings.HasPrefix(name, "SALLYPORT_PIM_USERS"), strings.HasPrefix(name, "SALLYPORT_PIM_WEBHOOKS"):
+		r.add(Problem{File: file, Message: "is not a known variable: approvers, users and webhooks are set in the file"})
 	default:
 		r.add(Problem{File: file, Message: "is not a known variable: unset it, or see `sallyport example` for the names"})
 	}

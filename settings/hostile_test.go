@@ -119,6 +119,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("---"), "")
 	f.Add([]byte("\r:0 ["), "\xc0=\xed")
 	f.Add([]byte("tools: {shadow: {policies: [waf], until: 2026-01-01}}"), "PIM_ENABLED=\x00")
+	f.Add([]byte(base+"pim: {approvers: [{issuer: staff, roles: [a]}], webhooks: [{}], users: [{}], okta: {grants: true}}"), "PIM_PROVIDER=okta\nPAM_ENDPOINT=http://localhost")
+	f.Add([]byte(base+"pim: {provider: cyberark, cyberark: {product: uar, token_url: 'https://a?b', role_field: '{'}}"), "SALLYPORT_PIM_CYBERARK_CLOUD=AWS")
 	f.Fuzz(func(t *testing.T, data []byte, environ string) {
 		if len(data) > 1<<16 || len(environ) > 1<<12 {
 			return
@@ -174,6 +176,18 @@ func checkAccepted(t *testing.T, cfg *Config) {
 		if !ok || !loopback && l.word != plaintextWord && !l.tls.Enabled() {
 			t.Errorf("listens on %s", l.address)
 		}
+	}
+	persons := make(map[string]string)
+	for i := range cfg.Issuers {
+		persons[cfg.Issuers[i].Name] = cfg.Issuers[i].Claims.Person
+	}
+	for _, a := range cfg.PIM.Approvers {
+		if persons[a.Issuer] == "" || len(a.Roles) == 0 {
+			t.Errorf("approvers without person or role: %+v", a)
+		}
+	}
+	if p := &cfg.PIM; len(p.Approvers) == 0 && (p.RequireApproval || p.BreakGlass.Enabled) || p.External() != (len(p.Users) > 0) {
+		t.Errorf("nobody approves, or nobody is known: %+v", p)
 	}
 	if len(cfg.Tools.Shadow.Policies) > 0 && cfg.Tools.Shadow.Until.IsZero() {
 		t.Error("a shadow without end")

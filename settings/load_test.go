@@ -29,6 +29,7 @@ authentication:
   key_cache_dir: cache
 audit: {dir: log, archive_dir: archive}
 database: {file: events.db}
+pim: {webhooks: [{url: "https://hooks.example.com", key_files: [secrets/hook.key]}]}
 `
 
 // filesOf are all the files that it needs.
@@ -37,7 +38,7 @@ func filesOf(t *testing.T) map[string]string {
 	cert, key := selfSigned(t)
 	return map[string]string{
 		"sallyport.yaml": filesConfig, "tools.yaml": "", "pki/cert.pem": cert, "secrets/key.pem": key,
-		"revoked.yaml": "", "cache/x": "",
+		"revoked.yaml": "", "cache/x": "", "secrets/hook.key": "",
 	}
 }
 
@@ -84,7 +85,7 @@ func TestLoad(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)
 	}
-	files := in("sallyport.yaml", "pki/cert.pem", "secrets/key.pem", "revoked.yaml", "tools.yaml")
+	files := in("sallyport.yaml", "pki/cert.pem", "secrets/key.pem", "revoked.yaml", "tools.yaml", "secrets/hook.key")
 	if diff := cmp.Diff(files, loaded.Files); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
@@ -124,6 +125,7 @@ func TestLoadFiles(t *testing.T) {
 			remove("revoked.yaml")(t, folder)
 			link(t, "/dev/null", filepath.Join(folder, "revoked.yaml"))
 		}, "20: authentication.revocations_file: DIR/revoked.yaml is not a regular file"},
+		{"no key of a webhook", remove("secrets/hook.key"), "24: pim.webhooks[0].key_files[0]: DIR/secrets/hook.key can't be read: no such file or directory"},
 		{"no cache", remove("cache"), "21: authentication.key_cache_dir: DIR/cache can't be used: no such file or directory; create the folder"},
 		{"cache is a file", func(t *testing.T, folder string) {
 			remove("cache")(t, folder)

@@ -1,8 +1,10 @@
 package settings
 
 import (
+	"maps"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ func everything() *Config {
 	return &Config{
 		Issuers: []Issuer{{}},
 		Servers: []Server{{MCP: &MCP{}, REST: &REST{Routes: []Route{{}}}}},
+		PIM:     PIM{Approvers: []Approvers{{}}, Users: []ProviderUsers{{}}, Webhooks: []Webhook{{}}},
 	}
 }
 
@@ -63,6 +66,32 @@ func values() map[string]struct {
 	shadow := map[string]string{"tools.shadow": "{policies: [schema], until: 2026-07-01}"}
 	rest := map[string]string{"servers[0].mcp": "null", "servers[0].rest": "{routes: [{method: GET, path: /a, tool: t}]}"}
 	secure := map[string]string{"servers[0].upstream": "{address: 'a:1', tls: true, ca_file: a}"}
+	// of provides a provider with the keys of its section.
+	of := func(provider, keys string) map[string]string {
+		return map[string]string{
+			"secrets_dir": "/s",
+			"pim":         "{provider: " + provider + ", pam_endpoint: 'https://pam.example.com', users: [{issuer: staff, claim: id}], " + provider + ": {" + keys + "}}",
+		}
+	}
+	generic := of("generic", "")
+	azure := of("azure_pim", "tenant: example.com, client_id: c, client_secret_file: /s/a")
+	certificate := of("azure_pim", "tenant: example.com, client_id: c, key_file: /s/a, certificate_file: a")
+	okta := of("okta", "client_id: c, key_file: /s/a, key_id: k")
+	logon := of("cyberark", "product: pvwa, logon_user: u, password_file: /s/a")
+	client := of("cyberark", "product: uar, token_url: 'https://a.example.com', client_id: c, client_secret_file: /s/a")
+	sessions := of("cyberark", "product: sca, token_file: /s/a, role_field: r, end_field: e")
+	approver := map[string]string{"issuers[0].claims.person": "oid", "pim.approvers": "[{issuer: staff, roles: [a]}]"}
+	breakGlass := of("generic", "")
+	breakGlass["issuers[0].claims.person"], breakGlass["pim.approvers"] = "oid", "[{issuer: staff, roles: [a]}]"
+	slow := of("generic", "")
+	slow["envoy.check_timeout"] = "30s"
+	webhook := map[string]string{"secrets_dir": "/s", "pim.webhooks": "[{url: 'https://a.example.com', key_files: [/s/a]}]"}
+	ids := append(slices.Clone(text), "''", "a b", "ä")
+	urls := []string{"http://a.example.com", "a.example.com", "https://", "https://u@a.example.com", "https://a.example.com#b", "7"}
+	endpoints := append(slices.Clone(urls), "''", "https://a.example.com?b", "http://127.0.0.1:1")
+	pages := []string{"http://a.example.com", "/a", "'javascript:x'", "https://", "https://u@a.example.com", "7"}
+	words := []string{"a b", "'{user}'", `'"'`, "a.b", strings.Repeat("a", 65)}
+	locations := []string{"a b", "'{user}'", "a..b", ".a", "'a,b'"}
 	entra := map[string]string{"issuers[0].preset": "entra-multitenant", "issuers[0].issuer": "null"}
 	return map[string]row{
 		"version":     {good: []string{"1"}, bad: []string{"0", "2", `"1"`, "1.0", "null", "true"}},
@@ -179,10 +208,67 @@ func values() map[string]struct {
 		"transaction_safety.idempotency_required":    {good: []string{"true", "false"}, bad: boolean},
 		"transaction_safety.idempotency_ttl_seconds": {good: []string{"60", "604800", "24h"}, bad: []string{"59", "604801", "-1", "1d"}},
 
-		"pim.enabled":                    {good: []string{"true", "false"}, bad: boolean},
-		"pim.provider":                   {good: []string{"local"}, bad: []string{"''", "okta", "none"}},
-		"pim.elevation_duration_seconds": {good: []string{"60", "24h"}, bad: []string{"59", "86401"}},
-		"pim.elevation_url":              {good: []string{"/elevate", "https://a.example.com/e?x=y"}, bad: []string{"''", "elevate", "//a.example.com", "http://a.example.com", "'javascript:x'", "/a?b"}},
+		"pim.enabled":                      {good: []string{"true", "false"}, bad: boolean},
+		"pim.provider":                     {with: generic, good: []string{"generic"}, bad: []string{"''", "ldap", "none", "Local", "azure"}},
+		"pim.pam_endpoint":                 {with: generic, good: []string{"https://a.example.com", "https://a.example.com:1/b/"}, bad: endpoints},
+		"pim.elevation_duration_seconds":   {good: []string{"60", "24h"}, bad: []string{"59", "86401"}},
+		"pim.elevation_url":                {good: []string{"/elevate", "https://a.example.com/e?x=y"}, bad: []string{"''", "elevate", "//a.example.com", "http://a.example.com", "'javascript:x'", "/a?b"}},
+		"pim.require_approval":             {with: approver, good: []string{"true", "false"}, bad: boolean},
+		"pim.require_reason":               {good: []string{"true", "false"}, bad: boolean},
+		"pim.request_ttl_seconds":          {good: []string{"60", "168h"}, bad: []string{"59", "604801", "1d"}},
+		"pim.approval_ttl_seconds":         {good: []string{"60", "24h"}, bad: []string{"59", "86401"}},
+		"pim.approvers[0].issuer":          {with: approver, good: []string{"staff"}, bad: []string{"''", "other", "[staff]", invisible}},
+		"pim.approvers[0].roles":           {with: approver, good: []string{"[a, b]"}, bad: append(unique, "[]", "a")},
+		"pim.users[0].issuer":              {with: generic, good: []string{"staff"}, bad: []string{"''", "other", "[staff]", invisible}},
+		"pim.users[0].claim":               {with: generic, good: []string{"oid", "'https://example.com/id'"}, bad: append(slices.Clone(text), "''", "a b", "ä")},
+		"pim.timeout":                      {with: slow, good: []string{"100ms", "10s"}, bad: []string{"99ms", "11s", "5", "0"}},
+		"pim.break_glass.enabled":          {with: breakGlass, good: []string{"true", "false"}, bad: boolean},
+		"pim.break_glass.duration_seconds": {with: breakGlass, good: []string{"60", "1h"}, bad: []string{"59", "3601"}},
+		"pim.webhooks[0].url":              {with: webhook, good: []string{"https://a.example.com/b?c=d"}, bad: append(slices.Clone(urls), "''", "http://127.0.0.1:1")},
+		"pim.webhooks[0].key_files":        {with: webhook, good: []string{"[/s/a]", "[/s/new, /s/old]"}, bad: []string{"[]", "[/a]", "[/s/a, /s/a]", "['']", "/s/a"}},
+
+		"pim.generic.token_file": {with: generic, good: []string{"/s/a", "''"}, bad: []string{"/a", "/s", "[/s/a]"}},
+		"pim.generic.ca_file":    {with: generic, good: []string{"a.pem"}, bad: text},
+
+		"pim.azure_pim.tenant":             {with: azure, good: []string{"example.com", "11111111-2222-3333-4444-55555555AAAA"}, bad: append(slices.Clone(ids), "a/b", "..", "'a?b'", "Common", "organizations")},
+		"pim.azure_pim.client_id":          {with: azure, good: []string{"11111111-2222-3333-4444-555555555555"}, bad: ids},
+		"pim.azure_pim.client_secret_file": {with: azure, good: []string{"/s/a"}, bad: []string{"/a", "''"}},
+		"pim.azure_pim.key_file":           {with: certificate, good: []string{"/s/x/y"}, bad: []string{"/a", "''"}},
+		"pim.azure_pim.certificate_file":   {with: certificate, good: []string{"a.pem"}, bad: append(slices.Clone(text), "''")},
+		"pim.azure_pim.authority":          {with: azure, good: []string{"https://login.microsoftonline.us/"}, bad: append(slices.Clone(urls), "https://login.microsoftonline.com/tenant")},
+		"pim.azure_pim.ca_file":            {with: azure, good: []string{"a.pem"}, bad: text},
+		"pim.azure_pim.portal_url":         {with: azure, good: []string{"'https://entra.microsoft.com/#view/a'"}, bad: pages},
+		"pim.azure_pim.standing":           {with: azure, good: []string{"true", "false"}, bad: boolean},
+		"pim.azure_pim.admin_assign":       {with: azure, good: []string{"true", "false"}, bad: boolean},
+		"pim.azure_pim.ticket_system":      {with: azure, good: []string{"Service Desk", "''"}, bad: append(slices.Clone(text), "' a'", strings.Repeat("a", 129))},
+
+		"pim.okta.client_id":           {with: okta, good: []string{"0oa1"}, bad: ids},
+		"pim.okta.key_file":            {with: okta, good: []string{"/s/x/y"}, bad: []string{"/a", "''"}},
+		"pim.okta.key_id":              {with: okta, good: []string{"a-b_C"}, bad: ids},
+		"pim.okta.ca_file":             {with: okta, good: []string{"a.pem"}, bad: text},
+		"pim.okta.grants":              {with: okta, good: []string{"true", "false"}, bad: boolean},
+		"pim.okta.standing":            {with: okta, good: []string{"true", "false"}, bad: boolean},
+		"pim.okta.fixed_duration":      {with: okta, good: []string{"true", "false"}, bad: boolean},
+		"pim.okta.justification_field": {with: okta, good: []string{"f1", "''"}, bad: append(slices.Clone(text), "a b")},
+		"pim.okta.portal_url":          {with: okta, good: []string{"https://a.example.com/b"}, bad: pages},
+
+		"pim.cyberark.product":            {with: logon, good: []string{"pvwa"}, bad: []string{"''", "PVWA", "epm"}},
+		"pim.cyberark.ca_file":            {with: logon, good: []string{"a.pem"}, bad: text},
+		"pim.cyberark.logon_user":         {with: logon, good: []string{"a b"}, bad: append(slices.Clone(text), "''", "' a'")},
+		"pim.cyberark.logon_method":       {with: logon, good: []string{"CyberArk", "LDAP", "RADIUS", "''"}, bad: []string{"ldap", "SAML"}},
+		"pim.cyberark.password_file":      {with: logon, good: []string{"/s/x"}, bad: []string{"/a", "''"}},
+		"pim.cyberark.token_url":          {with: client, good: []string{"https://a.example.com/b?c=d"}, bad: append(slices.Clone(urls), "''")},
+		"pim.cyberark.client_id":          {with: client, good: []string{"a@b.cloud"}, bad: ids},
+		"pim.cyberark.client_secret_file": {with: client, good: []string{"/s/x"}, bad: []string{"/a", "''"}},
+		"pim.cyberark.token_file":         {with: sessions, good: []string{"/s/x"}, bad: []string{"/a", "[/s/x]"}},
+		"pim.cyberark.own_user":           {with: client, good: []string{"a@b.cloud", "a b", "''"}, bad: append(slices.Clone(text), "' a'")},
+		"pim.cyberark.target_category":    {with: client, good: []string{"CLOUD_CONSOLE"}, bad: words},
+		"pim.cyberark.request_type":       {with: client, good: []string{"ON_DEMAND", "DUAL_CONTROL"}, bad: []string{"on_demand", "A"}},
+		"pim.cyberark.location_type":      {with: client, good: []string{"Azure"}, bad: words},
+		"pim.cyberark.role_field":         {with: sessions, good: []string{"a", "a.b-c.0"}, bad: append(slices.Clone(locations), "''")},
+		"pim.cyberark.end_field":          {with: sessions, good: []string{"a", "a.b"}, bad: append(slices.Clone(locations), "''")},
+		"pim.cyberark.evidence_field":     {with: sessions, good: []string{"a.b", "''"}, bad: locations},
+		"pim.cyberark.cloud":              {with: sessions, good: []string{"AWS", "AZURE", "GCP", "''"}, bad: []string{"aws", "OCI"}},
 
 		"audit.dir":                        {good: []string{"/a", "a"}, bad: append(text, "''", "/"+strings.Repeat("a", 95))},
 		"audit.origin":                     {good: []string{"a", "sallyport.example.com/audit"}, bad: []string{"''", "/a", "a/", "a b", "a+b", "https://a"}},
@@ -279,8 +365,8 @@ func readWith(t *testing.T, with map[string]string, path, value string) *report 
 	if err := yaml.Unmarshal([]byte(base), &root); err != nil {
 		t.Fatal(err)
 	}
-	for key, text := range with {
-		setValue(t, root.Content[0], key, text)
+	for _, key := range slices.Sorted(maps.Keys(with)) { // a section before what stands in it
+		setValue(t, root.Content[0], key, with[key])
 	}
 	setValue(t, root.Content[0], path, value)
 	text, err := yaml.Marshal(&root)

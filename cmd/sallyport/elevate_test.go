@@ -357,10 +357,19 @@ func TestElevateUsage(t *testing.T) {
 		t.Error("the service was asked")
 	}
 	for name, args := range map[string][]string{
-		"no URL":          {"list"},
-		"plain http":      {"list", "--url", "http://mcp.example"},
-		"a path":          {"list", "--url", "https://mcp.example/mcp"},
-		"a user":          {"list", "--url", "https://a:b@mcp.example"},
+		"no URL":        {"list"},
+		"plain http":    {"list", "--url", "http://mcp.example"},
+		"a name":        {"list", "--url", "http://127.0.0.1.mcp.example"},
+		"a path":        {"list", "--url", "https://mcp.example/mcp"},
+		"a query":       {"list", "--url", "https://mcp.example?x"},
+		"a user":        {"list", "--url", "https://a:b@mcp.example"},
+		"no URL at all": {"list", "--url", "mcp.example"},
+	} {
+		if r := runElevate(t.Context(), "alice", append(args, "--token-file", "-")...); r.code != 2 || !strings.Contains(r.stderr, "--url") {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	for name, args := range map[string][]string{
 		"no token":        {"list", "--url", "https://mcp.example"},
 		"no token file":   {"list", "--url", "https://mcp.example", "--token-file", "/nonexistent"},
 		"an empty token":  {"list", "--url", "https://mcp.example", "--token-file", "-"},
@@ -453,11 +462,17 @@ func TestElevateWatch(t *testing.T) {
 	w.away.Store(false)
 	after := w.run("alice", "request", "after", "-o", "json").item(t)
 	shows(3, after.ID, "pending")
+	for i := range largestPage { // more than fit into the first page beside the others
+		w.run("user-"+strconv.Itoa(i), "request", "more").done(t)
+	}
+	shows(3 + largestPage)
+	w.run("lead-bob", "deny", after.ID).done(t)
+	shows(4+largestPage, after.ID, "denied")
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("interrupted: %v", err)
 	}
-	if strings.Count(out.String(), "\n") != 3 {
+	if strings.Count(out.String(), "\n") != 4+largestPage {
 		t.Errorf("%s", out)
 	}
 }

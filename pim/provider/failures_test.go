@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -87,7 +88,7 @@ func testFailures(t *testing.T, who Subject, connect func(t *testing.T, endpoint
 	}
 	t.Run("hang", func(t *testing.T) {
 		t.Parallel()
-		p := connect(t, serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		p := connect(t, serve(t, func(_ http.ResponseWriter, r *http.Request) { untilGone(r) }))
 		wantDeadline(t, p, who)
 	})
 	t.Run("slow", func(t *testing.T) {
@@ -95,7 +96,7 @@ func testFailures(t *testing.T, who Subject, connect func(t *testing.T, endpoint
 		p := connect(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 			answerJSON(w, 200, `{"elevated":`)
 			_ = http.NewResponseController(w).Flush()
-			<-r.Context().Done()
+			untilGone(r)
 		}))
 		wantDeadline(t, p, who)
 	})
@@ -105,6 +106,13 @@ func testFailures(t *testing.T, who Subject, connect func(t *testing.T, endpoint
 		server.Close()
 		wantFailure(t, connect(t, server.URL), who, 0)
 	})
+}
+
+// untilGone returns when the caller has gone, which a server only sees once it has
+// read the body.
+func untilGone(r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
 }
 
 func wantFailure(t *testing.T, p Provider, who Subject, status int) {

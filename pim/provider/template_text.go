@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -218,15 +217,16 @@ var jsonToken = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[^"]+|"`)
 // compileJSON reads a JSON text with placeholders: of any kind within the strings, not
 // in names, and numeric ones in place of numbers.
 func compileJSON(text string, known []string) ([]piece, error) {
+	numbers := slices.DeleteFunc(slices.Clone(known), func(name string) bool { return !slices.Contains(numericNames, name) })
 	var pieces []piece
 	tokens := jsonToken.FindAllString(text, -1)
 	for i, token := range tokens {
 		where, allowed := inJSON, known
 		switch {
 		case !strings.HasPrefix(token, `"`):
-			where, allowed = inText, numericNames
-		case i+1 < len(tokens) && strings.HasPrefix(strings.TrimSpace(tokens[i+1]), ":"):
-			allowed = nil
+			where, allowed = inText, numbers
+		case i+1 < len(tokens) && strings.HasPrefix(strings.TrimSpace(tokens[i+1]), ":") && placeholderPattern.MatchString(token):
+			return nil, fmt.Errorf("the name %s has a placeholder", clip(token))
 		}
 		compiled, err := split(token, where, allowed)
 		if err != nil {
@@ -234,30 +234,21 @@ func compileJSON(text string, known []string) ([]piece, error) {
 		}
 		pieces = append(pieces, compiled...)
 	}
-	if err := checkJSON(pieces, known); err != nil {
-		return nil, err
-	}
-	return pieces, nil
+	return pieces, checkJSON(pieces, known)
 }
 
-// checkJSON sees whether it is JSON once there are values, and whether all of them are
-// known here.
+// checkJSON sees whether it is a JSON object once there are values.
 func checkJSON(pieces []piece, known []string) error {
 	sample := values{}
 	for _, name := range known {
 		sample[name] = "1"
-	}
-	for _, p := range pieces {
-		if p.name != "" && sample[p.name] == "" {
-			return fmt.Errorf("{%s} isn't known here", p.name)
-		}
 	}
 	text, err := expand(pieces, sample)
 	if err != nil {
 		return err
 	}
 	var document map[string]any
-	if err := json.NewDecoder(bytes.NewReader([]byte(text))).Decode(&document); err != nil || !json.Valid([]byte(text)) {
+	if json.Unmarshal([]byte(text), &document) != nil || document == nil {
 		return errors.New("isn't a JSON object")
 	}
 	return nil
