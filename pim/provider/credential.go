@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -163,6 +164,9 @@ func (l *logon) begin(ctx context.Context) (string, error) {
 	var token string
 	body := map[string]any{"username": l.user, "password": password, "concurrentSession": true}
 	err = l.client.call(ctx, http.MethodPost, l.url, nil, body, &token)
+	if answer := (*Error)(nil); errors.As(err, &answer) && strings.Contains(answer.Message, password) {
+		answer.Message = "" // it repeats the password
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
