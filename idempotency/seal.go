@@ -33,8 +33,6 @@ const (
 
 	keyIDDomain = "sallyport/idempotency/key-id/1"
 	sealDomain  = "sallyport/idempotency/seal/1"
-
-	maxKeyFile = 1024
 )
 
 // Sealer encrypts responses at rest. It doesn't change and is safe for

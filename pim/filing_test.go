@@ -147,7 +147,7 @@ func TestFilingFails(t *testing.T) {
 			w.wantError("not filed", err, want)
 			w.wantError("not filed", err, failure)
 			w.wantState(one, r.ID, Denied)
-			if elsewhere := want == ErrElsewhere; elsewhere != (r.ProviderURL != "") {
+			if elsewhere := errors.Is(want, ErrElsewhere); elsewhere != (r.ProviderURL != "") {
 				w.Errorf("%v: people are sent to %q", failure, r.ProviderURL)
 			}
 		}

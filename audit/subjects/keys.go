@@ -31,8 +31,6 @@ const (
 
 	keyIDDomain = "sallyport/audit/subjects/key-id/1"
 	wrapDomain  = "sallyport/audit/subjects/wrap/1"
-
-	maxKeyFile = 1024
 )
 
 // Keys are the keys that the subjects' keys are encrypted under. They don't

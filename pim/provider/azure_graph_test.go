@@ -37,19 +37,20 @@ type graph struct {
 	t           testing.TB
 	url, caFile string
 
-	mu          sync.Mutex
-	permissions []string           // of the application
-	instances   map[bool][]object  // by whether they are of groups
-	leaked      []object           // are in each list of instances, whatever the filter
-	requests    map[string]*object // by id
-	status      string             // of new requests
-	instantly   bool               // a new request's assignment is there at once
-	pageSize    int
-	nextOrigin  string // of links to next pages; empty: ours
-	token       string // the one that is good now
-	tokens      int
-	override    func(w http.ResponseWriter, r *http.Request) (done bool)
-	calls       []string
+	mu             sync.Mutex
+	permissions    []string           // of the application
+	instances      map[bool][]object  // by whether they are of groups
+	leaked         []object           // are in each list of instances, whatever the filter
+	requests       map[string]*object // by id
+	leakedRequests []object           // are in each list of requests
+	status         string             // of new requests
+	instantly      bool               // a new request's assignment is there at once
+	pageSize       int
+	nextOrigin     string // of links to next pages; empty: ours
+	token          string // the one that is good now
+	tokens         int
+	override       func(w http.ResponseWriter, r *http.Request) (done bool)
+	calls          []string
 }
 
 func newGraph(t testing.TB, permissions ...string) *graph {
@@ -134,7 +135,7 @@ func (g *graph) serveSchedule(w http.ResponseWriter, r *http.Request, path strin
 		for _, id := range slices.Sorted(maps.Keys(g.requests)) {
 			all = append(all, *g.requests[id])
 		}
-		g.serveList(w, r, all, 0, group)
+		g.serveList(w, r, append(all, g.leakedRequests...), len(g.leakedRequests), group)
 	case path == "Requests" && r.Method == http.MethodPost:
 		g.serveFiling(w, r, group)
 	case one && r.Method == http.MethodGet:

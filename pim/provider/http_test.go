@@ -192,6 +192,7 @@ func TestCallRefusesBadAnswers(t *testing.T) {
 		"nothing":            {"application/json", ""},
 		"another type":       {"application/json", `{"a":"s3cr3t-token"}`},
 		"larger than a MiB":  {"application/json", `{"a":1,"b":"` + strings.Repeat("x", 1<<20) + `"}`},
+		"blanks after it":    {"application/json", `{"a":1}` + strings.Repeat(" ", 1<<20)},
 		"compressed unasked": {"application/json", "\x1f\x8b\x08\x00"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,7 @@ const (
 	tokenUnsaid  = time.Minute      // how long a token without expires_in is used
 	tokenLongest = time.Hour        // how long any is used
 	tokenMargin  = 90 * time.Second // before its end, a token isn't used any more
+	tokenPause   = 5 * time.Second  // after what we are known by was refused
 )
 
 // OAuthConfig is how we get access tokens: the client credentials grant (RFC 6749
@@ -75,7 +76,8 @@ type oauth struct {
 	token    string
 	until    time.Time // when it isn't used any more
 	attempts uint64    // that have ended
-	failure  error     // of the last attempt
+	failure  error     // of the last attempt; nil: it succeeded
+	again    time.Time // when the next may be made
 }
 
 func newOAuth(cfg *OAuthConfig, c *client, now func() time.Time) (*oauth, error) {
@@ -101,9 +103,7 @@ func (o *oauth) value(ctx context.Context) (string, error) {
 	if token != "" {
 		return token, nil
 	}
-	// Whoever waited for an attempt has its error, too: a provider that fails isn't
-	// asked by each of them in turn.
-	if failure := o.failed(); later != attempts && failure != nil {
+	if failure := o.failed(later != attempts); failure != nil {
 		return "", failure
 	}
 	return o.renew(ctx)
@@ -118,10 +118,16 @@ func (o *oauth) current() (token string, attempts uint64) {
 	return o.token, o.attempts
 }
 
-func (o *oauth) failed() error {
+// failed returns the error of the last attempt for whoever waited for that: a provider
+// that fails isn't asked by each of them in turn. What was refused as such isn't tried
+// again by others for some seconds either.
+func (o *oauth) failed(waited bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.failure
+	if waited || o.now().Before(o.again) {
+		return o.failure
+	}
+	return nil
 }
 
 // refused forgets a token unless there is another already.
@@ -141,11 +147,15 @@ func (o *oauth) renew(ctx context.Context) (string, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {
+		err = fmt.Errorf("get an access token: %w", err)
 		// A caller that gave up says nothing about the provider.
 		if ctx.Err() == nil {
-			o.attempts, o.failure = o.attempts+1, fmt.Errorf("get an access token: %w", err)
+			o.attempts, o.failure = o.attempts+1, err
 		}
-		return "", fmt.Errorf("get an access token: %w", err)
+		if isStatus(err, http.StatusBadRequest) || isStatus(err, http.StatusUnauthorized) {
+			o.again = o.now().Add(tokenPause)
+		}
+		return "", err
 	}
 	o.attempts, o.failure = o.attempts+1, nil
 	o.token, o.until = token, asked.Add(lasts-min(tokenMargin, lasts/4))
