@@ -9,6 +9,7 @@ var (
 	wordPattern     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	locationPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,15}$`)
 	typePattern     = regexp.MustCompile(`^(ON_DEMAND|DUAL_CONTROL)$`)
+	anyPattern      = regexp.MustCompile("")
 	cloudPattern    = regexp.MustCompile(`^(AWS|AZURE|GCP)$`)
 )
 
@@ -23,7 +24,7 @@ func (r *report) checkCyberArk(cfg *Config) {
 	if r.required("pim.pam_endpoint", cfg.PIM.PAMEndpoint, "the URL of CyberArk, such as https://pvwa.example.com") {
 		r.hostURL("pim.pam_endpoint", cfg.PIM.PAMEndpoint, "https://pvwa.example.com", cfg.Development())
 	}
-	if r.oneOf("pim.cyberark.product", c.Product, "pvwa", "uar", "sca") {
+	if r.oneOf("pim.cyberark.product", c.Product, "pvwa", "uar", "sca", "template") {
 		r.checkCyberArkForm(c)
 	}
 	r.checkCyberArkLogon(c)
@@ -36,7 +37,7 @@ func (r *report) checkCyberArkForm(c *CyberArkProvider) {
 	if c.Product == "uar" { // it names a member of what is sent
 		role, roleForm = wordPattern, wordForm
 	}
-	pvwa, uar, sca := c.Product == "pvwa", c.Product == "uar", c.Product == "sca"
+	pvwa, uar, sca, template := c.Product == "pvwa", c.Product == "uar", c.Product == "sca", c.Product == "template"
 	for _, f := range []struct {
 		key, value    string
 		known, needed bool // by the product
@@ -51,6 +52,7 @@ func (r *report) checkCyberArkForm(c *CyberArkProvider) {
 		{"end_field", c.EndField, sca, sca, locationPattern, locationForm, "where a session has its end"},
 		{"evidence_field", c.EvidenceField, sca, false, locationPattern, locationForm, ""},
 		{"cloud", c.Cloud, sca, false, cloudPattern, "AWS, AZURE or GCP", ""},
+		{"template_file", c.TemplateFile, template, template, anyPattern, "", "which file describes its API"},
 	} {
 		path := "pim.cyberark." + f.key
 		switch {

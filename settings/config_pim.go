@@ -146,10 +146,12 @@ type OktaProvider struct {
 // CyberArkProvider is one of CyberArk's products. It is asked with a logon (pvwa), with
 // OAuth client credentials, or with a bearer token.
 type CyberArkProvider struct {
-	// Product is pvwa (dual control of the vault), uar (Access Requests) or sca (Secure
-	// Cloud Access).
+	// Product is pvwa (dual control of the vault), uar (Access Requests), sca (Secure
+	// Cloud Access), or template: another one, as TemplateFile describes it.
 	Product string `yaml:"product"`
-	CAFile  string `yaml:"ca_file" file:"cert"`
+	// TemplateFile says what is asked, and how answers are understood.
+	TemplateFile string `yaml:"template_file" file:"plain"`
+	CAFile       string `yaml:"ca_file" file:"cert"`
 	// LogonUser, LogonMethod (CyberArk, LDAP or RADIUS; default CyberArk) and
 	// PasswordFile are for pvwa.
 	LogonUser    string `yaml:"logon_user"`

@@ -79,6 +79,7 @@ func values() map[string]struct {
 	okta := of("okta", "client_id: c, key_file: /s/a, key_id: k")
 	logon := of("cyberark", "product: pvwa, logon_user: u, password_file: /s/a")
 	client := of("cyberark", "product: uar, token_url: 'https://a.example.com', client_id: c, client_secret_file: /s/a")
+	template := of("cyberark", "product: template, template_file: t.yaml, token_file: /s/a")
 	sessions := of("cyberark", "product: sca, token_file: /s/a, role_field: r, end_field: e")
 	approver := map[string]string{"issuers[0].claims.person": "oid", "pim.approvers": "[{issuer: staff, roles: [a]}]"}
 	breakGlass := of("generic", "")
@@ -253,6 +254,7 @@ func values() map[string]struct {
 		"pim.okta.portal_url":          {with: okta, good: []string{"https://a.example.com/b"}, bad: pages},
 
 		"pim.cyberark.product":            {with: logon, good: []string{"pvwa"}, bad: []string{"''", "PVWA", "epm"}},
+		"pim.cyberark.template_file":      {with: template, good: []string{"a.yaml"}, bad: append(slices.Clone(text), "''")},
 		"pim.cyberark.ca_file":            {with: logon, good: []string{"a.pem"}, bad: text},
 		"pim.cyberark.logon_user":         {with: logon, good: []string{"a b"}, bad: append(slices.Clone(text), "''", "' a'")},
 		"pim.cyberark.logon_method":       {with: logon, good: []string{"CyberArk", "LDAP", "RADIUS", "''"}, bad: []string{"ldap", "SAML"}},

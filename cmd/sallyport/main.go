@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // an image has no time zones, and providers may speak in them
 )
 
 func main() {

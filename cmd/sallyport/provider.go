@@ -24,12 +24,26 @@ func newProvider(cfg *settings.Config) (provider.Provider, error) {
 	case "okta":
 		outside, err = provider.NewOkta(oktaConfig(p), time.Now)
 	case "cyberark":
-		outside, err = provider.NewCyberArk(cyberArkConfig(p), time.Now)
+		outside, err = newCyberArk(p)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return outside, nil
+}
+
+func newCyberArk(p *settings.PIM) (provider.Provider, error) {
+	config := cyberArkConfig(p)
+	if p.CyberArk.TemplateFile == "" {
+		return provider.NewCyberArk(config, time.Now)
+	}
+	template, err := provider.ReadTemplate(p.CyberArk.TemplateFile)
+	if err != nil {
+		return nil, err
+	}
+	template.Name, template.Endpoint = p.Provider, config.Endpoint
+	template.CAFile, template.Credential = config.CAFile, config.Credential
+	return provider.NewTemplate(template, time.Now)
 }
 
 func azurePIMConfig(p *settings.PIM) *provider.AzurePIMConfig {

@@ -74,10 +74,10 @@ func (name bearerFile) refused(value string) bool {
 // LogonConfig is a user of CyberArk's PVWA.
 type LogonConfig struct {
 	// Method of authentication: CyberArk, LDAP or RADIUS. Default CyberArk.
-	Method string `yaml:"method"`
-	User   string `yaml:"user"`
+	Method string
+	User   string
 	// PasswordFile holds the password. Secret.
-	PasswordFile string `yaml:"password_file"`
+	PasswordFile string
 }
 
 // logonPause is how long a refused user and password aren't tried again: the Vault
@@ -204,11 +204,11 @@ func isHeaderValue(text string) bool {
 // CredentialConfig is what the provider knows us by: one of these.
 type CredentialConfig struct {
 	// BearerFile holds a bearer token; it may be replaced at any time. Secret.
-	BearerFile string `yaml:"bearer_file"`
+	BearerFile string
 	// OAuth are client credentials (RFC 6749 section 4.4).
-	OAuth *OAuthConfig `yaml:"oauth"`
+	OAuth *OAuthConfig
 	// Logon is a session of CyberArk's PVWA.
-	Logon *LogonConfig `yaml:"logon"`
+	Logon *LogonConfig
 }
 
 func newCredential(cfg *CredentialConfig, endpoint string, c *client, now func() time.Time) (credential, error) {

@@ -12,37 +12,37 @@ import (
 type CyberArkConfig struct {
 	// Product is pvwa (dual control of the Vault), uar (Access Requests) or sca (Secure
 	// Cloud Access).
-	Product  string `yaml:"product"`
-	Endpoint string `yaml:"endpoint"` // such as https://pvwa.example.com, without a path
-	CAFile   string `yaml:"ca_file"`  // PEM, the only roots that are trusted; empty: the system's
+	Product  string
+	Endpoint string // such as https://pvwa.example.com, without a path
+	CAFile   string // PEM, the only roots that are trusted; empty: the system's
 	// Credential is a logon for pvwa, OAuth client credentials for the others, or a
 	// bearer token.
-	Credential CredentialConfig `yaml:"credential"`
+	Credential CredentialConfig
 	// OwnUser, of pvwa and uar, is the name there of the user of Credential. These take
 	// a request for the one who calls and show it to nobody but its approvers. With
 	// OwnUser, only that user is asked about and files requests. Without, users file
 	// their own there, and the user of Credential must be an approver of them.
-	OwnUser string `yaml:"own_user"`
+	OwnUser string
 
-	UAR CyberArkUAR `yaml:"uar"`
-	SCA CyberArkSCA `yaml:"sca"`
+	UAR CyberArkUAR
+	SCA CyberArkSCA
 }
 
 // CyberArkUAR is the tenant's form of requests. A role is the id of a role, a workspace
 // and an organization with | between them.
 type CyberArkUAR struct {
-	TargetCategory string `yaml:"target_category"` // default CLOUD_CONSOLE
-	RequestType    string `yaml:"request_type"`    // ON_DEMAND (default) or DUAL_CONTROL
-	LocationType   string `yaml:"location_type"`   // default Azure
-	RoleField      string `yaml:"role_field"`      // of requestDetails, default roleId
+	TargetCategory string // default CLOUD_CONSOLE
+	RequestType    string // ON_DEMAND (default) or DUAL_CONTROL
+	LocationType   string // default Azure
+	RoleField      string // of requestDetails, default roleId
 }
 
 // CyberArkSCA says where a session has what; see one of the tenant's own.
 type CyberArkSCA struct {
-	RoleField     string `yaml:"role_field"`     // required
-	EndField      string `yaml:"end_field"`      // required: RFC 3339 or Unix seconds
-	EvidenceField string `yaml:"evidence_field"` // empty: none
-	Cloud         string `yaml:"cloud"`          // AWS, AZURE or GCP; empty: all
+	RoleField     string // required
+	EndField      string // required: RFC 3339 or Unix seconds
+	EvidenceField string // empty: none
+	Cloud         string // AWS, AZURE or GCP; empty: all
 }
 
 // NewCyberArk makes the provider for one of the products. A role is an account's id

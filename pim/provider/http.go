@@ -206,7 +206,7 @@ func (c *client) retryIn(r *http.Response) time.Duration {
 	after, reset := r.Header.Get("Retry-After"), r.Header.Get("X-Rate-Limit-Reset")
 	var wait time.Duration
 	if seconds, err := strconv.ParseUint(after, 10, 31); err == nil {
-		wait = time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
+		wait = time.Duration(seconds) * time.Second
 	} else if date, err := http.ParseTime(after); err == nil {
 		wait = date.Sub(now)
 	} else if seconds, err := strconv.ParseInt(reset, 10, 63); err == nil && r.StatusCode == http.StatusTooManyRequests {

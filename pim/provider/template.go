@@ -19,11 +19,11 @@ import (
 // 3339), {from_date}, {from_clock}, {to_date}, {to_clock} (such as 2026-09-30 and
 // 09:00) and {timezone}, and the names in Values and RoleParts.
 type TemplateConfig struct {
-	Name     string `yaml:"name"`     // in errors and in the audit trail
-	Endpoint string `yaml:"endpoint"` // base URL
-	CAFile   string `yaml:"ca_file"`  // PEM, the only roots that are trusted; empty: the system's
+	Name     string `yaml:"-"` // in errors and in the audit trail
+	Endpoint string `yaml:"-"` // base URL
+	CAFile   string `yaml:"-"` // PEM, the only roots that are trusted; empty: the system's
 	// Credential is what the provider knows us by.
-	Credential CredentialConfig `yaml:"credential"`
+	Credential CredentialConfig `yaml:"-"`
 	// Values are further placeholders.
 	Values map[string]string `yaml:"values"`
 	// RoleParts name the parts of a role, which has a | between them; each is a
