@@ -68,7 +68,7 @@ var libraries = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema/...":         {"authz/catalogue"},
 	"github.com/getkin/kin-openapi/...":                 {"authz/catalogue"},
 	"github.com/MicahParks/...":                         {"authz/identity"},
-	"github.com/golang-jwt/...":                         {"authz/identity", "pim/provider", "internal/devissuer"},
+	"github.com/golang-jwt/...":                         {"authz/identity", "pim/provider/...", "internal/devissuer"},
 	"github.com/sallyport/sallyport/internal/testenv":   {"cmd/sallyport", "bench"},
 	"github.com/sallyport/sallyport/internal/devissuer": {"cmd/sallyport", "bench"},
 	"github.com/aws/...":                                {"audit/archive", "internal/testenv"},
@@ -77,7 +77,7 @@ var libraries = map[string][]string{
 	"github.com/pressly/goose/...":                      {"internal/database"},
 	"github.com/klauspost/compress/...":                 {"audit/ledger"},
 	"golang.org/x/mod/sumdb/...":                        {"audit/ledger", "audit/pipeline", "audit/verify", "audit/evidence", "cmd/sallyport", "bench"},
-	"testing":                                           {"idempotency/storetest", "audit/index/indextest"},
+	"testing":                                           {"idempotency/storetest", "audit/index/indextest", "pim/provider/providertest"},
 }
 
 type goPackage struct {

@@ -30,6 +30,8 @@ type Caller struct {
 	Accepts func(server string) bool
 	// MayApprove reports whether the caller decides on requests for a tool.
 	MayApprove func(server, tool string) bool
+	// MayApproveSome is false for callers who decide on no tool's.
+	MayApproveSome func() bool
 }
 
 // EngineAccess is the access that an engine gives.
@@ -46,21 +48,7 @@ func (a EngineAccess) Identify(ctx context.Context, req *authz.Request) (*Caller
 	if refused != nil {
 		return nil, refused
 	}
-	return &Caller{Principal: who.Principal, Rule: who.Rule, Accepts: who.Accepts, MayApprove: who.MayApprove}, nil
-}
-
-// mayBeApprover is false for callers who approve for no tool. For others it may be
-// true, too: what they may decide on is said by MayApprove alone.
-func (c *Caller) mayBeApprover() bool {
-	if c.Principal.Person == "" || len(c.Principal.Roles) == 0 {
-		return false
-	}
-	for i := range c.Rule.Approvers {
-		if c.Rule.Approvers[i].Issuer == c.Principal.Issuer {
-			return true
-		}
-	}
-	return false
+	return &Caller{Principal: who.Principal, Rule: who.Rule, Accepts: who.Accepts, MayApprove: who.MayApprove, MayApproveSome: who.MayApproveSome}, nil
 }
 
 // owns reports whether a request is the caller's, with a token for its server.
@@ -75,7 +63,7 @@ func (c *Caller) sees(r *pim.Request) bool { return c.owns(r) || c.MayApprove(r.
 func partyOf(p *identity.Principal) pim.Party {
 	return pim.Party{
 		PrincipalID: p.ID, Issuer: p.IssuerID, IssuerName: p.Issuer,
-		Tenant: p.Tenant, Subject: p.Subject, Client: p.Client, Person: p.Person,
+		Tenant: p.Tenant, Subject: p.Subject, Client: p.Client, Actor: p.Actor, Person: p.Person,
 	}
 }
 

@@ -103,10 +103,15 @@ func writeCall(c shownCall) (string, error) {
 	return string(body), err
 }
 
+// readCall shows what it can't read as it is: nobody must approve what isn't shown.
 func readCall(call string) (arguments, request json.RawMessage) {
-	var c shownCall
-	if call == "" || json.Unmarshal([]byte(call), &c) != nil { // it is ours
+	if call == "" {
 		return nil, nil
+	}
+	var c shownCall
+	if json.Unmarshal([]byte(call), &c) != nil {
+		arguments, _ = encode(call) // a string always encodes
+		return arguments, nil
 	}
 	return c.Arguments, c.Request
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,8 +77,12 @@ func (e *Elevations) end(w http.ResponseWriter, r *http.Request, id string) {
 		return
 	}
 	why, own := query.Get("why"), who.owns(found)
-	if !own && strings.TrimSpace(why) == "" {
+	switch blank := strings.TrimSpace(why) == ""; {
+	case !own && blank:
 		impossible("why: it is required of an approver, in the query").Write(w)
+		return
+	case own && !blank:
+		impossible("why: a requester needs no reason, and it would not be kept").Write(w)
 		return
 	}
 	ended, err := e.finish(r.Context(), found, partyOf(who.Principal), own, why)
@@ -91,13 +94,8 @@ func (e *Elevations) end(w http.ResponseWriter, r *http.Request, id string) {
 }
 
 func (e *Elevations) finish(ctx context.Context, found *pim.Request, by pim.Party, own bool, why string) (pim.Request, error) {
-	if own && found.State == pim.Pending {
-		ended, err := e.requests.Cancel(ctx, found.ID, by)
-		var state *pim.StateError
-		if !errors.As(err, &state) || state.State != pim.Approved {
-			return ended, err
-		}
-		// It was approved meanwhile: who doesn't want it gives it back.
+	if own {
+		return e.requests.Cancel(ctx, found.ID, by)
 	}
 	return e.requests.Revoke(ctx, found.ID, by, why)
 }

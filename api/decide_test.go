@@ -134,11 +134,11 @@ func TestRequesterEnds(t *testing.T) {
 	if r := w.want("alice", "DELETE elevations/"+id, "", 200, ""); r.string("status") != "cancelled" || r.string("ended_by") != "E-1" || r.body["expires_at"] != nil {
 		t.Errorf("%s", r.text)
 	}
-	w.want("alice", "DELETE elevations/"+id+"?why=again", "", 409, "elevation.state")
+	w.want("alice", "DELETE elevations/"+id+"?why=again", "", 422, "elevation.ask")
 
 	given := w.ask("alice", refund)
 	w.want("bob", "POST elevations/"+given+"/approve", "{}", 200, "")
-	if r := w.want("alice", "DELETE elevations/"+given+"?why=done", "", 200, ""); r.string("status") != "revoked" || r.string("why") != "done" {
+	if r := w.want("alice", "DELETE elevations/"+given, "", 200, ""); r.string("status") != "cancelled" || r.string("why") != "" {
 		t.Errorf("given back: %s", r.text)
 	}
 }
@@ -153,7 +153,7 @@ func TestCancelledWhileApproved(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if r := w.want("alice", "DELETE elevations/"+id, "", 200, ""); r.string("status") != "revoked" {
+	if r := w.want("alice", "DELETE elevations/"+id, "", 200, ""); r.string("status") != "cancelled" {
 		t.Errorf("%s", r.text)
 	}
 }

@@ -132,12 +132,23 @@ func (b *elevateBody) call() (string, error) {
 		shown.Request = request
 		return writeCall(shown)
 	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, b.arguments); err != nil {
+	arguments, err := readable(b.arguments)
+	if err != nil {
 		return "", err
 	}
-	shown.Arguments = compact.Bytes()
+	shown.Arguments = arguments
 	return writeCall(shown)
+}
+
+// readable is JSON without the escapes that hide what it says. Every digit stays.
+func readable(arguments json.RawMessage) (json.RawMessage, error) {
+	decoder := json.NewDecoder(bytes.NewReader(arguments))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return nil, err
+	}
+	return encode(value)
 }
 
 // elevate asks for an elevation, or for the approval of one exact call.
@@ -156,7 +167,7 @@ func (e *Elevations) elevate(w http.ResponseWriter, r *http.Request, _ string) {
 		e.refuse(w, r, refused)
 		return
 	}
-	if p := needless(asked); p != nil {
+	if p := needless(asked, body.breakGlass); p != nil {
 		p.Write(w)
 		return
 	}
@@ -180,7 +191,7 @@ func (e *Elevations) elevate(w http.ResponseWriter, r *http.Request, _ string) {
 
 // needless refuses what would help nobody: a request for it would cost its approver
 // time, and its requester the wait.
-func needless(asked *authz.Asked) *problem.Problem {
+func needless(asked *authz.Asked, breakGlass bool) *problem.Problem {
 	var p problem.Problem
 	tool := asked.Tool
 	switch {
@@ -190,6 +201,8 @@ func needless(asked *authz.Asked) *problem.Problem {
 		p = impossible("Tool " + tool.Name + " needs an elevation, and no approval of its calls: ask without the call.")
 	case !asked.Exact && !tool.RequiresElevation && tool.RequiresApproval:
 		p = impossible("Tool " + tool.Name + " needs an approval of each call, and no elevation: ask with the call, in arguments or request.")
+	case breakGlass && asked.Rule.External && asked.User == "":
+		p = impossible("The external provider doesn't know you, so a break-glass grant would never count.")
 	case !tool.RequiresElevation && !tool.RequiresApproval:
 		p = impossible("Tool " + tool.Name + " needs neither an elevation nor an approval: call it.")
 	default:
@@ -219,6 +232,6 @@ func termsOf(asked *authz.Asked) pim.Terms {
 		RequireApproval: rule.RequireApproval, RequireReason: rule.RequireReason,
 		Longest: rule.LongestOf(asked.Tool), PendingFor: rule.PendingFor, ApprovalFor: rule.ApprovalFor,
 		BreakGlass: rule.BreakGlass, BreakGlassFor: rule.BreakGlassFor,
-		Idempotency: rule.ReplayFor,
+		ReplayFor: asked.Tool.Idempotency.TTL,
 	}
 }

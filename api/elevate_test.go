@@ -38,7 +38,7 @@ func TestElevate(t *testing.T) {
 		ProviderUser: "user-alice", ProviderRole: "role-refund",
 	}
 	wantTerms := pim.Terms{
-		RequireApproval: true, RequireReason: true, Longest: 10 * time.Minute, PendingFor: 8 * time.Hour, ApprovalFor: 15 * time.Minute, Idempotency: 24 * time.Hour,
+		RequireApproval: true, RequireReason: true, Longest: 10 * time.Minute, PendingFor: 8 * time.Hour, ApprovalFor: 15 * time.Minute, ReplayFor: 24 * time.Hour,
 	}
 	if diff := cmp.Diff(wantAsk, w.requests.asked[0]) + cmp.Diff(wantTerms, w.requests.terms[0]); diff != "" {
 		t.Error(diff)
@@ -64,10 +64,10 @@ func TestElevateWithoutApproval(t *testing.T) {
 func TestElevateForACall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const arguments = `{"to": "acme <b>", "amount": 9007199254740993}`
+	const arguments = `{"to": "\u0061cme <b>", "amount": 9007199254740993}`
 	id := w.ask("alice", `{"tool":"pay","reason":"invoice 7","arguments": `+arguments+` }`)
 	ask := w.requests.asked[0]
-	if ask.Kind != pim.Call || ask.Fingerprint != sha256.Sum256([]byte(arguments)) || ask.Call != `{"arguments":{"to":"acme <b>","amount":9007199254740993}}` {
+	if ask.Kind != pim.Call || ask.Fingerprint != sha256.Sum256([]byte(arguments)) || ask.Call != `{"arguments":{"amount":9007199254740993,"to":"acme <b>"}}` {
 		t.Errorf("asked %+v", ask)
 	}
 	if ask.ProviderUser != "" || ask.ProviderRole != "" {
@@ -75,7 +75,7 @@ func TestElevateForACall(t *testing.T) {
 	}
 	for _, who := range []string{"alice", "bob"} {
 		r := w.do(who, "GET elevations/"+id, "")
-		if !strings.Contains(r.text, `"arguments":{"to":"acme <b>","amount":9007199254740993}`) || r.string("fingerprint") != hex.EncodeToString(ask.Fingerprint[:]) || r.string("kind") != "call" {
+		if !strings.Contains(r.text, `"arguments":{"amount":9007199254740993,"to":"acme <b>"}`) || r.string("fingerprint") != hex.EncodeToString(ask.Fingerprint[:]) || r.string("kind") != "call" {
 			t.Errorf("%s sees %s", who, r.text)
 		}
 	}

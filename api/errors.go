@@ -22,6 +22,7 @@ var failures = [...]struct {
 	{pim.ErrUnknown, "elevation.unknown", "There is no such request.", http.StatusNotFound},
 	{pim.ErrSelf, "elevation.self", "Nobody decides on an own request.", http.StatusForbidden},
 	{pim.ErrPersonUnknown, "elevation.person_unknown", "Requester and approver must be known as two persons.", http.StatusForbidden},
+	{pim.ErrDelegated, "elevation.delegated", "A decision is made in person, not by an agent.", http.StatusForbidden},
 	{pim.ErrNotRequester, "elevation.not_requester", "Only the requester can cancel a request.", http.StatusForbidden},
 	{pim.ErrElsewhere, "elevation.elsewhere", "An external provider decides on the request.", http.StatusConflict},
 	{pim.ErrState, "elevation.state", "The request is in another state.", http.StatusConflict},
@@ -52,6 +53,8 @@ func (e *Elevations) fail(w http.ResponseWriter, r *http.Request, about *pim.Req
 		p.More = map[string]any{"approval_url": about.ProviderURL}
 	case errors.Is(err, pim.ErrAsk):
 		p.Detail = reasonsOf(err)
+	case errors.Is(err, pim.ErrPersonUnknown):
+		p.Detail = "Who is a person says the claim that the issuer's claims.person names, in the requester's token and in the approver's."
 	case errors.Is(err, pim.ErrTooMany):
 		p.Detail = "Wait until some are decided, or cancel what is no longer needed."
 	case errors.Is(err, pim.ErrUnavailable) && r.Method != http.MethodGet:

@@ -36,7 +36,7 @@ func (e *Elevations) list(w http.ResponseWriter, r *http.Request, _ string) {
 		p.Write(w)
 		return
 	}
-	if mine || !who.mayBeApprover() {
+	if mine || !who.MayApproveSome() {
 		filter.PrincipalID = who.Principal.ID
 	}
 	found := page{Elevations: []elevation{}}

@@ -86,6 +86,7 @@ func (a *access) Identify(_ context.Context, req *authz.Request) (*Caller, *auth
 			return accepts(server) && who.human != "" && slices.Contains(who.roles, "lead") && tool != "wipe" &&
 				slices.ContainsFunc(a.tools, func(t *catalogue.Tool) bool { return t.Server == server && t.Name == tool })
 		},
+		MayApproveSome: func() bool { return who.human != "" && slices.Contains(who.roles, "lead") },
 	}, nil
 }
 
@@ -146,7 +147,7 @@ func newWorld(t *testing.T) *world {
 			{"alice-rest", "E-1", nil, []string{"rest"}, "alice"},
 		},
 		tools: []*catalogue.Tool{
-			{Name: "refund", Server: "dealer", RequiresElevation: true, Elevation: catalogue.Elevation{Longest: 10 * time.Minute}},
+			{Name: "refund", Server: "dealer", RequiresElevation: true, Elevation: catalogue.Elevation{Longest: 10 * time.Minute}, Idempotency: catalogue.Idempotency{TTL: 24 * time.Hour}},
 			{Name: "wipe", Server: "dealer", RequiresElevation: true},
 			{Name: "pay", Server: "dealer", RequiresApproval: true},
 			{Name: "transfer", Server: "rest", RequiresApproval: true},
@@ -157,7 +158,7 @@ func newWorld(t *testing.T) *world {
 		},
 		rule: authz.ElevationRule{
 			Enabled: true, Longest: time.Hour, RequireReason: true, RequireApproval: true, PendingFor: 8 * time.Hour,
-			ApprovalFor: 15 * time.Minute, ReplayFor: 24 * time.Hour, Approvers: []authz.Approvers{{Issuer: "dev", Roles: lead}},
+			ApprovalFor: 15 * time.Minute, Approvers: []authz.Approvers{{Issuer: "dev", Roles: lead}},
 		},
 	}}
 	log := slog.New(slog.NewTextHandler(w.log, nil))

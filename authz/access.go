@@ -97,6 +97,11 @@ func (i *Identified) MayApprove(server, tool string) bool {
 	return ok && i.Accepts(server) && i.Rule.MayApprove(i.Principal, t)
 }
 
+// MayApproveSome is false for callers who approve for no tool at all.
+func (i *Identified) MayApproveSome() bool {
+	return slices.ContainsFunc(i.catalogue.Tools(), func(t *catalogue.Tool) bool { return i.Rule.MayApprove(i.Principal, t) })
+}
+
 // attend authenticates a request to Sallyport itself and lets more decide. servers
 // are those of the authority that the token is for.
 func (e *Engine) attend(ctx context.Context, req *Request, more func(ev *evaluation, servers []*Server) bool) *Decision {
@@ -155,11 +160,17 @@ func (ev *evaluation) caller(ctx context.Context) (servers []*Server, ok bool) {
 	return servers, true
 }
 
-// limited takes from the caller's allowance for this API: reads have a larger one.
+// limited takes from the caller's allowance for this API. Asking has a small one, and
+// looking, deciding and revoking one each that asking can't use up.
 func (ev *evaluation) limited() bool {
-	key, rate := LimitKey{Principal: ev.decision.Principal.ID, Tool: "elevations"}, ev.snapshot.Tiers.Standard
-	if ev.request.Method != "GET" {
+	key, rate := LimitKey{Principal: ev.decision.Principal.ID}, ev.snapshot.Tiers.Standard
+	switch target := ev.decision.Operation.Target; {
+	case ev.request.Method == "GET":
+		key.Tool = "elevations"
+	case strings.HasSuffix(target, "/elevate"):
 		key.Tool, rate = "elevate", ev.snapshot.Tiers.Strict
+	default:
+		key.Tool = "decide"
 	}
 	return ev.allowed(key, rate)
 }
@@ -193,10 +204,14 @@ func (ev *evaluation) readCall(q *Inquiry) bool {
 	d := ev.decision
 	var op *operation.Operation
 	var err error
-	if q.Call != nil {
-		op, err = d.Server.Operations.Parse(q.Call)
-	} else {
+	switch isMCP := d.Server.Operations.Kind() == operation.MCP; {
+	case isMCP == (q.Call != nil):
+		d.deny("operation", operation.CauseBadArguments, "A call to an MCP server is asked for by its arguments, one to a REST API by its request.")
+		return false
+	case isMCP:
 		op, err = d.Server.Operations.ToolCall(d.Tool.Name, q.Arguments)
+	default:
+		op, err = d.Server.Operations.Parse(q.Call)
 	}
 	var refusal *operation.Refusal
 	switch {

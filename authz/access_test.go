@@ -2,10 +2,13 @@ package authz_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/authz/operation"
 	"github.com/sallyport/sallyport/internal/devissuer"
 )
@@ -46,7 +49,14 @@ func TestInquire(t *testing.T) {
 		{"a REST call", w.token(t, "mcp", onlyREST), func(q *authz.Inquiry) {
 			q.Tool, q.Call = "get_vehicle", &operation.Request{Method: "GET", Scheme: "https", Authority: "dealer.example", Path: "/api/vehicles/V-1"}
 		}, ""},
-		{"a REST call of another tool", w.token(t, "mcp", onlyREST), func(q *authz.Inquiry) {
+		{"a REST call to an MCP server", w.token(t, "mcp"), func(q *authz.Inquiry) {
+			q.Tool, q.Call = "two_people", &operation.Request{Method: "POST", Path: "/mcp"}
+		}, "operation.bad_arguments"},
+		{"arguments for a REST API", w.token(t, "mcp", onlyREST), func(q *authz.Inquiry) { q.Tool, q.Arguments = "get_vehicle", `{"id":"V-1"}` }, "operation.bad_arguments"},
+		{"a call of another tool", w.token(t, "mcp", onlyREST), func(q *authz.Inquiry) {
+			q.Tool, q.Call = "get_vehicle", &operation.Request{Method: "DELETE", Scheme: "https", Authority: "dealer.example", Path: "/api/vehicles/V-1"}
+		}, "operation.unknown_tool"},
+		{"a REST call to nowhere", w.token(t, "mcp", onlyREST), func(q *authz.Inquiry) {
 			q.Tool, q.Call = "get_vehicle", &operation.Request{Method: "GET", Scheme: "https", Authority: "dealer.example", Path: "/api/dealers"}
 		}, "operation.route_unknown"},
 	} {
@@ -110,6 +120,7 @@ func TestMayApprove(t *testing.T) {
 		{"one of the tool's own", []string{"payments-lead"}, person, "refund_payment", true},
 		{"a tool of a server that the token isn't for", []string{"lead"}, person, "get_vehicle", false},
 		{"no tool", []string{"lead"}, person, "drop_tables", false},
+		{"an agent with an approver's token", []string{"lead"}, map[string]any{"employee": "E-1", "act": map[string]any{"sub": "agent"}}, "two_people", false},
 	} {
 		token := w.token(t, "mcp", func(o *devissuer.TokenOptions) { o.Roles, o.Claims = tt.roles, tt.claims })
 		who, refused := w.Identify(t.Context(), &inquiry(token).Request)
@@ -129,6 +140,38 @@ func TestMayApprove(t *testing.T) {
 	token := w.token(t, "mcp", func(o *devissuer.TokenOptions) { o.Roles, o.Claims = []string{"lead"}, person })
 	if who, refused := w.Identify(t.Context(), &inquiry(token).Request); refused != nil || who.MayApprove("dealer", "two_people") {
 		t.Error("an issuer that isn't one of approvers made one")
+	}
+}
+
+// Whoever is revoked neither asks nor decides; and whatever goes wrong is a refusal.
+func TestInquiriesOfTheRevoked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	token := w.token(t, "mcp")
+	file := filepath.Join(t.TempDir(), "revocations.yaml")
+	if err := os.WriteFile(file, []byte("version: 1\nrevocations:\n  - {issuer: dev, subject: dev-user}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	revoked, err := identity.ReadRevocations(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.config.Revocations.Use(revoked)
+	if _, refused := w.Inquire(t.Context(), inquiry(token)); refused == nil || refused.Reason.Code != "revocation.revoked" {
+		t.Errorf("asks: %+v", refused)
+	}
+	if _, refused := w.Identify(t.Context(), &inquiry(token).Request); refused == nil || refused.Reason.Code != "revocation.revoked" {
+		t.Errorf("decides: %+v", refused)
+	}
+	w.config.Revocations.Use(nil)
+	q := inquiry(token)
+	q.Tool, q.Call = "get_vehicle", nil
+	cfg := w.config
+	cfg.Catalogue = nil
+	snapshot := authz.Snapshot{Config: cfg}
+	w.Use(&snapshot) // of which a part is missing
+	if _, refused := w.Inquire(t.Context(), q); refused == nil || refused.Reason.Code != "internal.error" || refused.Fault == "" {
+		t.Errorf("a panic: %+v", refused)
 	}
 }
 

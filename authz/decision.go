@@ -46,7 +46,7 @@ type Decision struct {
 	RetryIn   time.Duration        // when a refused request may be tried again; 0: not said
 	Elevated  Elevation            // what elevates the caller; zero where nothing has to
 	Approval  string               // id of the approval that the exchange has to spend; empty: none
-	Elevation *ElevationHint       // where to ask for what the elevation or approval policy wants; nil otherwise
+	Hint      *ElevationHint       // where to ask for what the elevation or approval policy wants; nil otherwise
 	Claim     *Claim               // the key that the exchange has to claim; nil: none
 	Lease     time.Duration        // how long what the exchange takes holds without a renewal
 	Fault     string               // what went wrong on our side, for the log; never for the caller

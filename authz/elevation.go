@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/sallyport/sallyport/authz/catalogue"
@@ -21,7 +22,6 @@ type ElevationRule struct {
 	RequireApproval bool          // an elevation needs a second person's yes
 	PendingFor      time.Duration // how long a request waits for a decision
 	ApprovalFor     time.Duration // how long an approved call waits for its execution
-	ReplayFor       time.Duration // how long a retry of an approved call is answered
 	Approvers       []Approvers
 
 	// External is true where a provider outside says who is elevated. Users names, by
@@ -40,11 +40,15 @@ type Approvers struct {
 	Roles  []string
 }
 
-// MayApprove reports whether somebody approves requests for a tool.
+// MayApprove reports whether somebody approves requests for a tool: a person, and not
+// an agent with that person's token.
 func (r *ElevationRule) MayApprove(p *identity.Principal, tool *catalogue.Tool) bool {
+	if p.Person == "" || p.Actor != "" {
+		return false
+	}
 	for i := range r.Approvers {
 		a := &r.Approvers[i]
-		if a.Issuer != p.Issuer || p.Person == "" {
+		if a.Issuer != p.Issuer {
 			continue
 		}
 		roles := a.Roles
@@ -125,13 +129,15 @@ func checkElevation(ctx context.Context, ev *evaluation) bool {
 		d.Fault = err.Error()
 		return false
 	}
-	if d.Elevated = claimed(ev); d.Elevated.Source != "" && (!isRevoked || d.Principal.Elevation.At.After(revoked)) {
+	// A claim is newer than a revocation only if no clock that is a little ahead could
+	// make it seem so.
+	if d.Elevated = claimed(ev); d.Elevated.Source != "" && (!isRevoked || d.Principal.Elevation.At.After(revoked.Add(ev.snapshot.ClockSkew))) {
 		return true
 	}
 	d.Elevated = Elevation{}
 	if !isRevoked && ev.engine.elevations != nil {
 		if d.Elevated, err = ev.engine.elevations.Elevated(ctx, &h, d.Time); err != nil {
-			d.deny("elevation", "unavailable", "Try again later.")
+			d.deny("elevation", "unavailable", rule.whileAway(d.Server))
 			d.Fault = err.Error()
 			return false
 		}
@@ -139,14 +145,22 @@ func checkElevation(ctx context.Context, ev *evaluation) bool {
 			return true
 		}
 	}
-	d.Elevation = ev.hint(&h, [32]byte{})
-	d.Elevation.Duration = rule.LongestOf(d.Tool)
+	d.Hint = ev.hint(&h, [32]byte{})
+	d.Hint.Duration = rule.LongestOf(d.Tool)
 	if isRevoked {
-		d.deny("elevation", "revoked", "Ask for a new one at "+d.Elevation.URL+".")
+		d.deny("elevation", "revoked", "Ask for a new one at "+d.Hint.URL+".")
 		return false
 	}
-	d.deny("elevation", "required", d.Elevation.advice("Tool "+d.Tool.Name+" is privileged. Ask for elevation"))
+	d.deny("elevation", "required", d.Hint.advice("Tool "+d.Tool.Name+" is privileged. Ask for an elevation (sallyport elevate request "+d.Tool.Name+", or POST)"))
 	return false
+}
+
+// whileAway says what is left while the provider fails.
+func (r *ElevationRule) whileAway(s *Server) string {
+	if r.External && r.BreakGlass {
+		return "Try again later; or ask for a break-glass grant at " + s.onOrigin(r.URL) + "."
+	}
+	return "Try again later."
 }
 
 // holder is the caller of a tool.
@@ -154,7 +168,7 @@ func (ev *evaluation) holder() Holder {
 	d, rule := ev.decision, &ev.snapshot.Elevation
 	h := Holder{Principal: d.Principal.ID, Server: d.Server.Name, Tool: d.Tool.Name}
 	if rule.External {
-		h.User, h.Role, h.BreakGlass = rule.userOf(d.Principal), roleOf(d.Tool), rule.BreakGlass
+		h.User, h.Role, h.BreakGlass = rule.userOf(d.Principal), RoleOf(d.Tool), rule.BreakGlass
 	}
 	return h
 }
@@ -166,7 +180,8 @@ func (r *ElevationRule) userOf(p *identity.Principal) string {
 	return ""
 }
 
-func roleOf(tool *catalogue.Tool) string {
+// RoleOf is what an external provider calls the right to a tool.
+func RoleOf(tool *catalogue.Tool) string {
 	if role := tool.Elevation.ProviderRole; role != "" {
 		return role
 	}
@@ -223,6 +238,10 @@ func checkApproval(_ context.Context, ev *evaluation) bool {
 		d.deny("approval", "disabled", "An approval needs pim.enabled, and transaction_safety.idempotency_enabled to be spent with a key.")
 		return false
 	}
+	if beyond := d.Operation.Beyond; beyond != "" {
+		d.deny("approval", "beyond", "Leave out "+strconv.Quote(beyond)+": an approval is of the arguments alone.")
+		return false
+	}
 	h := ev.holder()
 	var err error
 	if d.Approval, err = ev.engine.elevations.Approval(&h, d.Operation.Fingerprint, d.Time); err != nil {
@@ -230,11 +249,11 @@ func checkApproval(_ context.Context, ev *evaluation) bool {
 		d.Fault = err.Error()
 		return false
 	}
+	d.Hint = ev.hint(&h, d.Operation.Fingerprint) // also where one is found, which may be spent
 	if d.Approval != "" {
 		return true
 	}
-	d.Elevation = ev.hint(&h, d.Operation.Fingerprint)
-	d.Elevation.Approval, d.Elevation.Duration = true, rule.ApprovalFor
-	d.deny("approval", "required", d.Elevation.advice("Ask for an approval, with the call's arguments,"))
+	d.Hint.Approval, d.Hint.Duration = true, rule.ApprovalFor
+	d.deny("approval", "required", d.Hint.advice("Ask for an approval of exactly this call (sallyport elevate request "+d.Tool.Name+", or POST)"))
 	return false
 }

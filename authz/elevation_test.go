@@ -3,6 +3,7 @@ package authz_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -76,6 +77,8 @@ func TestElevation(t *testing.T) {
 		{"a claim that outlasts the tool's own limit", &memoryElevations{}, elevatedAt(now.Add(-20*time.Minute), time.Hour), "elevation.required", ""},
 		{"a revocation beats the claim", &memoryElevations{revoked: now}, claim, "elevation.revoked", ""},
 		{"a revocation beats the grant", &memoryElevations{revoked: now, elevated: grant}, none, "elevation.revoked", ""},
+		{"a claim of the time of the revocation", &memoryElevations{revoked: now.Add(-time.Minute)}, claim, "elevation.revoked", ""},
+		{"a claim that a clock may have put ahead", &memoryElevations{revoked: now.Add(-80 * time.Second)}, claim, "elevation.revoked", ""},
 		{"elevated anew after a revocation", &memoryElevations{revoked: now.Add(-time.Hour)}, claim, "allowed", authz.SourceClaim},
 		{"the provider is away", &memoryElevations{down: errors.New("away")}, none, "elevation.unavailable", ""},
 		{"the grants are not known", &memoryElevations{err: errors.New("away"), elevated: grant}, claim, "elevation.unavailable", ""},
@@ -88,8 +91,8 @@ func TestElevation(t *testing.T) {
 			if d.Reason.Code != tt.reason || d.Elevated.Source != tt.source {
 				t.Fatalf("%s by %+v, want %s by %q", d.Reason.Code, d.Elevated, tt.reason, tt.source)
 			}
-			if (d.Elevation != nil) != (tt.reason == "elevation.required" || tt.reason == "elevation.revoked") {
-				t.Errorf("the hint is %+v", d.Elevation)
+			if (d.Hint != nil) != (tt.reason == "elevation.required" || tt.reason == "elevation.revoked") {
+				t.Errorf("the hint is %+v", d.Hint)
 			}
 			record := w.journal.last(t)
 			evidence, _ := record["elevation"].(map[string]any)
@@ -139,8 +142,8 @@ func TestApproval(t *testing.T) {
 	w.elevations.pending = "r-7"
 	request := call(w.token(t, "mcp"), "two_people", `{"n":1}`)
 	d := w.Decide(t.Context(), request)
-	if d.Reason.Code != "approval.required" || d.Elevation == nil || !d.Elevation.Approval || d.Elevation.Pending != "r-7" {
-		t.Fatalf("%s, hint %+v", d.Reason.Code, d.Elevation)
+	if d.Reason.Code != "approval.required" || d.Hint == nil || !d.Hint.Approval || d.Hint.Pending != "r-7" {
+		t.Fatalf("%s, hint %+v", d.Reason.Code, d.Hint)
 	}
 	w.elevations.approvals = map[[32]byte]string{d.Operation.Fingerprint: "r-7"}
 	if d = w.Decide(t.Context(), withKey(request)); !d.Allow || d.Approval != "r-7" || d.Claim == nil {
@@ -151,6 +154,18 @@ func TestApproval(t *testing.T) {
 	}
 	if d = w.Decide(t.Context(), withKey(call(w.token(t, "mcp"), "two_people", `{"n":2}`))); d.Reason.Code != "approval.required" {
 		t.Errorf("another call: %s", d.Reason.Code)
+	}
+	for _, beyond := range []string{`"inputResponses":{}`, `"requestState":"x"`, `"task":{}`, `"_meta":{"vendor/amount":9}`} {
+		more := withKey(request)
+		more.Body = strings.Replace(more.Body, `"params":{`, `"params":{`+beyond+`,`, 1)
+		if d = w.Decide(t.Context(), more); d.Reason.Code != "approval.beyond" {
+			t.Errorf("%s: %s", beyond, d.Reason.Code)
+		}
+	}
+	own := withKey(request)
+	own.Body = strings.Replace(own.Body, `"params":{`, `"params":{"_meta":{"progressToken":1,"traceparent":"x","io.modelcontextprotocol/x":1},`, 1)
+	if d = w.Decide(t.Context(), own); !d.Allow {
+		t.Errorf("the protocol's own members: %s", d.Reason.Code)
 	}
 	w.elevations.err = errors.New("away")
 	if d = w.Decide(t.Context(), withKey(request)); d.Reason.Code != "approval.unavailable" {

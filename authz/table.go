@@ -80,7 +80,7 @@ var table = [...]Reason{
 	{Code: "conditions.failed", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "A condition of the tool is not met."},
 	{Code: "conditions.error", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "A condition of the tool could not be evaluated for these arguments."},
 
-	{Code: "rate_limit.exceeded", Status: http.StatusTooManyRequests, MCPStatus: http.StatusOK, RPC: http.StatusTooManyRequests, Transient: true, Title: "The caller's rate limit for this tool is used up."},
+	{Code: "rate_limit.exceeded", Status: http.StatusTooManyRequests, MCPStatus: http.StatusOK, RPC: http.StatusTooManyRequests, Transient: true, Title: "The caller's rate limit for this is used up."},
 
 	{Code: "step_up.required", Status: http.StatusUnauthorized, Challenge: StepUp, Title: "The tool needs a stronger or more recent login."},
 
@@ -90,6 +90,7 @@ var table = [...]Reason{
 	{Code: "elevation.unavailable", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "Who holds an elevation now is not known."},
 
 	{Code: "approval.required", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool needs a second person's approval of exactly this call."},
+	{Code: "approval.beyond", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The call carries more than its arguments, which no approval covers."},
 	{Code: "approval.spent", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The approval of this call was used, has ended or was revoked."},
 	{Code: "approval.disabled", Status: http.StatusForbidden, MCPStatus: http.StatusOK, RPC: http.StatusForbidden, MCP: ToolError, Title: "The tool needs an approval for each call, and approvals are switched off."},
 	{Code: "approval.unavailable", Status: http.StatusServiceUnavailable, RPC: http.StatusServiceUnavailable, Transient: true, Title: "Which calls are approved now is not known."},

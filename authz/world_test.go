@@ -112,7 +112,10 @@ func newWorld(t testing.TB) *world {
 				Name: "rest", Hosts: []string{"dealer.example"}, Path: "/api", Prefix: true, Resource: restURL,
 				Audiences: []string{restURL},
 				Operations: newOperations(t, operation.Config{Name: "rest", REST: &operation.RESTConfig{
-					Prefix: "/api", Routes: []operation.Route{{Method: "GET", Template: "/vehicles/{id}", Tool: "get_vehicle"}},
+					Prefix: "/api", Routes: []operation.Route{
+						{Method: "GET", Template: "/vehicles/{id}", Tool: "get_vehicle"},
+						{Method: "DELETE", Template: "/vehicles/{id}", Tool: "delete_vehicle"},
+					},
 				}}),
 			},
 		},

@@ -37,7 +37,7 @@ type Terms struct {
 	ApprovalFor     time.Duration // an approved call waits for its execution
 	BreakGlass      bool
 	BreakGlassFor   time.Duration // a break-glass grant lasts at most
-	Idempotency     time.Duration // a spent approval is still found, so that a retry is a replay
+	ReplayFor       time.Duration // a spent approval is still found, so that a retry is a replay
 }
 
 // Ask is what somebody asks for.
@@ -55,7 +55,8 @@ type Ask struct {
 }
 
 // Request asks for an elevation or for the approval of a call: ErrAsk, ErrTooMany,
-// ErrProvider, ErrElsewhere (people ask at the provider, at the answer's ProviderURL),
+// ErrPersonUnknown (of the requester, where somebody has to approve), ErrProvider,
+// ErrElsewhere (people ask at the provider, at the answer's ProviderURL),
 // ErrUnrecorded, ErrUnavailable. Its answer is approved if nobody has to,
 // or else pending. An identical request that the requester has pending is the answer
 // instead of a second one.
@@ -63,7 +64,7 @@ func (s *Service) Request(ctx context.Context, ask Ask, terms Terms) (Request, e
 	if err := ask.validate(&terms); err != nil {
 		return Request{}, err
 	}
-	decides := s.cfg.Provider()
+	decides := s.cfg.Provider
 	r := ask.draft(&terms)
 	r.ID = audit.NewID(s.cfg.Now())
 	if decides != nil && ask.Kind == Elevation && !ask.BreakGlass {
@@ -105,7 +106,7 @@ func (a *Ask) draft(terms *Terms) Request {
 	}
 	longest := terms.longest(a)
 	if a.Kind == Call {
-		r.Fingerprint, r.Call, r.Replay = a.Fingerprint, a.Call, terms.Idempotency
+		r.Fingerprint, r.Call, r.ReplayFor = a.Fingerprint, a.Call, terms.ReplayFor
 		r.Duration = min(cmp.Or(a.Duration, longest), longest)
 		return r
 	}
@@ -199,7 +200,7 @@ func plain(what, text string, longest int) error {
 
 func (p *Party) validate() error {
 	var errs []error
-	for _, text := range [...]string{p.PrincipalID, p.Issuer, p.IssuerName, p.Tenant, p.Subject, p.Client, p.Person} {
+	for _, text := range [...]string{p.PrincipalID, p.Issuer, p.IssuerName, p.Tenant, p.Subject, p.Client, p.Actor, p.Person} {
 		errs = append(errs, plain("party", text, longestReason))
 	}
 	return errors.Join(errs...)
@@ -229,6 +230,9 @@ func (b *batch) enter(ctx context.Context, r Request, terms *Terms) error {
 	// Whoever was revoked doesn't lift that alone.
 	if r.Kind == Elevation && r.Provider == "" && !terms.RequireApproval && !r.BreakGlass && !h.revoked {
 		r.grant(b.now, b.now.Add(r.Duration))
+	}
+	if r.State == Pending && r.Provider == "" && !r.Requester.known() {
+		return ErrPersonUnknown // nobody could approve it
 	}
 	if err := b.room(&r, &h); err != nil {
 		return err

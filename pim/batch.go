@@ -15,7 +15,7 @@ import (
 type batch struct {
 	tx            database.Tx
 	db            *database.DB
-	notify        func(Request) []Notice
+	notify        func(Request) ([]Notice, error)
 	now           time.Time // the database's, after the turn was awaited
 	number        uint64    // of the last change
 	pending, live int64     // requests in all
@@ -87,7 +87,11 @@ func (b *batch) save(ctx context.Context, r Request, before State) (Request, err
 		return r, fmt.Errorf("save request: %w", err)
 	}
 	if r.State != before && b.notify != nil {
-		if err := b.saveNotices(ctx, b.notify(r)); err != nil {
+		told, err := b.notify(r)
+		if err == nil {
+			err = b.saveNotices(ctx, told)
+		}
+		if err != nil {
 			return r, fmt.Errorf("save notices: %w", err)
 		}
 	}
@@ -102,6 +106,18 @@ func (b *batch) count(s State, n int64) {
 	case Approved:
 		b.live += n
 	}
+}
+
+// lastEnd is when the last elevation ends that the holder of a request has now.
+func (b *batch) lastEnd(ctx context.Context, r *Request) (end time.Time, err error) {
+	held, err := b.held(ctx, r.Requester.PrincipalID)
+	of := r.row().holder
+	for i := range held {
+		if h := &held[i]; h.kind == Elevation && h.state == Approved && h.holder == of && h.until.After(end) {
+			end = h.until
+		}
+	}
+	return end, err
 }
 
 // held returns what matters of a requester, briefly.

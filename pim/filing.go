@@ -74,10 +74,10 @@ func (s *Service) report(ctx context.Context, r Request, e Report) (Request, err
 	})
 }
 
-// askProvider asks about requests that were filed, some at a time. It stops at the
-// first error: a provider that fails isn't asked about each of them.
+// askProvider asks about requests that were filed, some at a time. One that it can't be
+// asked about doesn't hold up the others; a provider that fails isn't asked about each.
 func (s *Service) askProvider(ctx context.Context) error {
-	from := s.cfg.Provider()
+	from := s.cfg.Provider
 	if from == nil {
 		return nil
 	}
@@ -85,12 +85,14 @@ func (s *Service) askProvider(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, r := range some {
-		if err := s.ask(ctx, from, r); err != nil {
-			return err
+		err := s.ask(ctx, from, r)
+		if errs = append(errs, err); errors.Is(err, provider.ErrOpen) {
+			break
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (s *Service) ask(ctx context.Context, from provider.Provider, r Request) error {

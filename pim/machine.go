@@ -25,12 +25,16 @@ type (
 		By      Party
 		Comment string
 	}
-	// Cancel is the requester's own end of it.
+	// Cancel is the requester's own end of it, before or after it was approved. It is no
+	// revocation.
 	Cancel struct{ By Party }
 	// Revoke ends what was approved.
 	Revoke struct {
 		By  Party
 		Why string
+		// Through is when the last elevation of the same holder ends that runs now: it
+		// must not come back when the one that is revoked would have ended.
+		Through time.Time
 	}
 	// Lapse ends what is past its time.
 	Lapse struct{}
@@ -117,6 +121,8 @@ func (r *Request) decidable(by *Party) error {
 	switch {
 	case r.Provider != "":
 		return ErrElsewhere
+	case by.Actor != "":
+		return ErrDelegated
 	case r.Requester.same(by):
 		return ErrSelf
 	case !by.known():
@@ -131,7 +137,7 @@ func (e Deny) repeats(r *Request) bool {
 	return r.State == Denied && r.Decider == e.By && r.Comment == e.Comment && e.By.PrincipalID != ""
 }
 
-// apply does without the requester's person: who denies an own request harms nobody.
+// apply does without the requester's person: a denial harms nobody.
 func (e Deny) apply(r *Request, now time.Time) error {
 	if err := r.inTime(Pending, e, now); err != nil {
 		return err
@@ -151,7 +157,11 @@ func (e Cancel) apply(r *Request, now time.Time) error {
 	if !r.Requester.same(&e.By) {
 		return ErrNotRequester
 	}
-	if err := r.inTime(Pending, e, now); err != nil {
+	in := Pending
+	if r.State == Approved { // it is given back
+		in = Approved
+	}
+	if err := r.inTime(in, e, now); err != nil {
 		return err
 	}
 	r.State, r.Ended, r.Ender = Cancelled, now, e.By
@@ -169,6 +179,9 @@ func (e Revoke) apply(r *Request, now time.Time) error {
 		return err
 	}
 	r.State, r.Ended, r.Ender, r.Why = Revoked, now, e.By, e.Why
+	if r.Kind == Elevation && e.Through.After(r.Until) {
+		r.Until = e.Through
+	}
 	return nil
 }
 

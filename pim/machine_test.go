@@ -24,7 +24,7 @@ var (
 // exists makes a request of alice's in a state.
 func exists(kind Kind, state State, provider string, requester Party) Request {
 	r := Request{
-		ID: "r", Kind: kind, State: state, Requester: requester, Server: "s", Tool: "t", Duration: 30 * time.Minute, Replay: time.Hour,
+		ID: "r", Kind: kind, State: state, Requester: requester, Server: "s", Tool: "t", Duration: 30 * time.Minute, ReplayFor: time.Hour,
 		Provider: provider, Requested: noon.Add(-time.Minute), Until: noon.Add(time.Hour), Change: 7,
 	}
 	if kind == Call {
@@ -51,7 +51,7 @@ func TestMachine(t *testing.T) {
 			"approve": Approved, "deny": Denied, "cancel": Cancelled, "expire": Expired, "report pending": Pending,
 			"report approved": Approved, "report denied": Denied, "report expired": Expired, "report cancelled": Cancelled,
 		},
-		Approved: {"revoke": Revoked, "expire": Expired, "spend": Spent},
+		Approved: {"cancel": Cancelled, "revoke": Revoked, "expire": Expired, "spend": Spent},
 		// One that is expired is so.
 		Expired: {"expire": Expired, "report expired": Expired},
 		// A provider's answer may come again.
@@ -116,6 +116,53 @@ func TestMachine(t *testing.T) {
 	}
 	if cases < 5000 {
 		t.Errorf("only %d cases", cases)
+	}
+}
+
+// An agent with an approver's token is not the approver.
+func TestDelegatedDecisions(t *testing.T) {
+	t.Parallel()
+	agent := bob
+	agent.PrincipalID, agent.Actor = "p-bob-by-agent", "agent"
+	r := exists(Elevation, Pending, "", alice)
+	for _, e := range []Event{Approve{By: agent}, Deny{By: agent}} {
+		if after, err := r.After(e, noon); !errors.Is(err, ErrDelegated) || after != r {
+			t.Errorf("%s: %+v, %v", e.name(), after, err)
+		}
+	}
+}
+
+// A revocation lasts as long as anything that it takes away would have.
+func TestRevocationLasts(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[Kind]time.Duration{Elevation: time.Hour, Call: 0} {
+		r := exists(kind, Approved, "", alice)
+		after, err := r.After(Revoke{By: bob, Through: r.Until.Add(time.Hour)}, noon.Add(-time.Millisecond))
+		if err != nil || !after.Until.Equal(r.Until.Add(want)) {
+			t.Errorf("%s: until %v, %v", kind, after.Until, err)
+		}
+		if after, err = r.After(Revoke{By: bob, Through: noon}, noon.Add(-time.Millisecond)); err != nil || after.Until.Before(r.Until) {
+			t.Errorf("%s: shortened to %v, %v", kind, after.Until, err)
+		}
+	}
+}
+
+// Spellings of one human are one, and what nobody can see makes nobody.
+func TestPersons(t *testing.T) {
+	t.Parallel()
+	one := Party{Person: "Élan Straße 7"}
+	for text, want := range map[string]bool{
+		"élan STRASSE 7": true, "E\u0301lan Straße 7": true, " Élan\u00a0 Straße  7 ": true, "Élan Straße ７": true,
+		"Élan Straße 8": false, "Elan Straße 7": false,
+	} {
+		if other := (Party{Person: text}); one.same(&other) != want {
+			t.Errorf("%q: same is %v", text, !want)
+		}
+	}
+	for _, text := range []string{"", " \t", "\u00a0", "E-1\u200b", "\u200b", "E-1\x00", "\u3164", "E\u00ad-1", "\u2066E-1", "\xff", "E-1\ufe0f"} {
+		if p := (Party{Person: text}); p.known() {
+			t.Errorf("%q is known", text)
+		}
 	}
 }
 

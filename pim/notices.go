@@ -20,11 +20,8 @@ type Notice struct {
 	Attempts int // that were made before
 }
 
-const (
-	noticeLease = 3 * time.Minute
-	// keepNotices is how long notices are kept that nobody has asked for.
-	keepNotices = 3 * 24 * time.Hour
-)
+// keepNotices is how long notices are kept that nobody has asked for.
+const keepNotices = 3 * 24 * time.Hour
 
 // Notices holds notices until they are delivered, for all replicas.
 type Notices struct {
@@ -43,8 +40,8 @@ func (n *Notices) stir() {
 }
 
 // Due claims up to limit notices whose time has come, oldest first: nobody else gets
-// them for three minutes. Then they are due again, so a notice may be delivered twice.
-func (n *Notices) Due(ctx context.Context, limit int) (due []Notice, err error) {
+// them for the lease. Then they are due again, so a notice may be delivered twice.
+func (n *Notices) Due(ctx context.Context, limit int, lease time.Duration) (due []Notice, err error) {
 	now, err := n.store.clock(ctx)
 	if err != nil {
 		return nil, err
@@ -60,22 +57,19 @@ func (n *Notices) Due(ctx context.Context, limit int) (due []Notice, err error) 
 			due = append(due, notice)
 			return err
 		}, "UPDATE pim_notices SET due = $3 WHERE id IN ("+some+") RETURNING id, endpoint, body, created, attempts",
-			db.Time(now), limit, db.Time(now.Add(noticeLease)))
+			db.Time(now), limit, db.Time(now.Add(lease)))
 	})
 	slices.SortFunc(due, func(a, b Notice) int { return strings.Compare(a.ID, b.ID) }) // ids are in the order of their making
 	return due, err
 }
 
-// Delivered forgets a notice.
-func (n *Notices) Delivered(ctx context.Context, id string) error {
+// Forget removes a notice that is delivered, or can't be.
+func (n *Notices) Forget(ctx context.Context, id string) error {
 	return n.store.settle(ctx, func(ctx context.Context, _ *database.DB, tx database.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM pim_notices WHERE id = $1", id)
 		return err
 	})
 }
-
-// Drop forgets a notice that can't be delivered.
-func (n *Notices) Drop(ctx context.Context, id string) error { return n.Delivered(ctx, id) }
 
 // Retry counts an attempt, and makes the notice due again at a time.
 func (n *Notices) Retry(ctx context.Context, id string, at time.Time) error {

@@ -7,14 +7,16 @@ import (
 	"time"
 )
 
+const noticeLease = 3 * time.Minute
+
 func TestNotices(t *testing.T) {
 	forEach(t, func(w *world) {
 		tell := func(c *Config) {
-			c.Notify = func(r Request) []Notice {
+			c.Notify = func(r Request) ([]Notice, error) {
 				if r.State == Spent {
-					return nil
+					return nil, nil
 				}
-				return []Notice{{Endpoint: "desk", Body: []byte(r.ID + " " + string(r.State))}, {Endpoint: "pager", Body: []byte("ring")}}
+				return []Notice{{Endpoint: "desk", Body: []byte(r.ID + " " + string(r.State))}, {Endpoint: "pager", Body: []byte("ring")}}, nil
 			}
 		}
 		one, two := w.replica(tell), w.replica(tell)
@@ -31,14 +33,14 @@ func TestNotices(t *testing.T) {
 		var mu sync.Mutex
 		var all []Notice
 		w.race(8, func(i int) error {
-			some, err := []*Service{one, two}[i%2].Notices().Due(w.Context(), 1)
+			some, err := []*Service{one, two}[i%2].Notices().Due(w.Context(), 1, noticeLease)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, some...)
 			return err
 		})
 		for len(all) < 4 { // a race may leave some: those who looked at the same row
-			some, err := two.Notices().Due(w.Context(), 10)
+			some, err := two.Notices().Due(w.Context(), 10, noticeLease)
 			if err != nil || len(some) == 0 {
 				w.Fatalf("%d notices, %v", len(all), err)
 			}
@@ -57,7 +59,7 @@ func TestNotices(t *testing.T) {
 		}
 		due := func(s *Service) int {
 			w.Helper()
-			some, err := s.Notices().Due(w.Context(), 10)
+			some, err := s.Notices().Due(w.Context(), 10, noticeLease)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -66,10 +68,10 @@ func TestNotices(t *testing.T) {
 		if n := due(two); n != 0 {
 			w.Errorf("%d are claimed twice", n)
 		}
-		if err := one.Notices().Delivered(w.Context(), all[0].ID); err != nil {
+		if err := one.Notices().Forget(w.Context(), all[0].ID); err != nil {
 			w.Error(err)
 		}
-		if err := one.Notices().Drop(w.Context(), all[1].ID); err != nil {
+		if err := one.Notices().Forget(w.Context(), all[1].ID); err != nil {
 			w.Error(err)
 		}
 		if err := one.Notices().Retry(w.Context(), all[2].ID, w.now().Add(time.Hour)); err != nil {
@@ -80,7 +82,7 @@ func TestNotices(t *testing.T) {
 			w.Errorf("%d are due, want 1", n)
 		}
 		w.pass(time.Hour)
-		some, err := two.Notices().Due(w.Context(), 10)
+		some, err := two.Notices().Due(w.Context(), 10, noticeLease)
 		slices.SortFunc(some, func(a, b Notice) int { return b.Attempts - a.Attempts })
 		if err != nil || len(some) != 2 || some[0].ID != all[2].ID || some[0].Attempts != 1 {
 			w.Errorf("%+v, %v", some, err)

@@ -6,6 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 )
 
 // Kind is what is asked for.
@@ -39,6 +44,7 @@ type Party struct {
 	Tenant      string `json:"tenant,omitempty"`
 	Subject     string `json:"subject,omitempty"`
 	Client      string `json:"client,omitempty"`
+	Actor       string `json:"actor,omitempty"` // who acts with the subject's token; empty: itself
 	// Person is the human, by the claim that the issuer's configuration names;
 	// empty: unknown.
 	Person string `json:"person,omitempty"`
@@ -57,10 +63,26 @@ func (p *Party) Name() string {
 func (p *Party) same(o *Party) bool {
 	return p.PrincipalID != "" && p.PrincipalID == o.PrincipalID ||
 		p.Subject != "" && p.Issuer == o.Issuer && p.Subject == o.Subject ||
-		p.known() && strings.EqualFold(strings.TrimSpace(p.Person), strings.TrimSpace(o.Person))
+		p.known() && p.person() == o.person()
 }
 
-func (p *Party) known() bool { return strings.TrimSpace(p.Person) != "" }
+func (p *Party) known() bool { return p.person() != "" }
+
+// person is in a form in which all spellings of one human are the same: compatible
+// characters, letter case and spaces make no difference (UAX #15 NFKC, and case
+// folding). Empty: unknown, also where it has what nobody sees, such as a zero-width
+// space, which would make two of one.
+func (p *Party) person() string {
+	text := norm.NFKC.String(cases.Fold().String(norm.NFKC.String(p.Person)))
+	if !utf8.ValidString(p.Person) || strings.ContainsFunc(text, unseen) {
+		return ""
+	}
+	return strings.Join(strings.Fields(text), " ")
+}
+
+func unseen(r rune) bool {
+	return unicode.In(r, unicode.C, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
 
 // Request is one request, from its beginning to its end. Times are the database's.
 type Request struct {
@@ -76,15 +98,15 @@ type Request struct {
 	// Duration is how long an elevation is to last, or how long the approval of a
 	// call waits for its use.
 	Duration time.Duration
-	// Replay is how long a spent approval is still found, so that a retry of its call
+	// ReplayFor is how long a spent approval is still found, so that a retry of its call
 	// is answered.
-	Replay time.Duration
+	ReplayFor time.Duration
 	// BreakGlass makes it a local grant although there is an external provider: it
 	// counts only while that fails.
 	BreakGlass bool
 	Requested  time.Time
 	Starts     time.Time // of approved ones
-	Until      time.Time // pending: lapses then; approved: ends then; revoked: would have ended then
+	Until      time.Time // pending: lapses then; approved: ends then; revoked: what began before doesn't count until then
 
 	Provider     string // name, where a provider decides; empty: people here do
 	ProviderUser string
@@ -119,6 +141,8 @@ var (
 	// ErrPersonUnknown: of requester or approver it isn't known which human it is, so
 	// nobody could say that they are two.
 	ErrPersonUnknown = errors.New("it is not known which persons requester and approver are")
+	// ErrDelegated: who decides does so in person, not by an agent that acts for them.
+	ErrDelegated = errors.New("a decision is made in person, not by an agent")
 	// ErrNotRequester: only the requester cancels.
 	ErrNotRequester = errors.New("only the requester can cancel it")
 	// ErrElsewhere: a provider decides on it, nobody here.

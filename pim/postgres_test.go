@@ -31,18 +31,18 @@ func TestRoles(t *testing.T) {
 	}
 	w.cfg = as("gateway", database.Check)
 	s := w.replica(func(c *Config) {
-		c.Notify = func(Request) []Notice { return []Notice{{Endpoint: "desk", Body: []byte("{}")}} }
+		c.Notify = func(Request) ([]Notice, error) { return []Notice{{Endpoint: "desk", Body: []byte("{}")}}, nil }
 	})
 	granted := w.given(s, call(alice, 1))
 	if err := s.Spend(t.Context(), granted.ID, alice.PrincipalID, [32]byte{1}, "d"); err != nil {
 		t.Error(err)
 	}
-	due, err := s.Notices().Due(t.Context(), 10)
+	due, err := s.Notices().Due(t.Context(), 10, noticeLease)
 	if err != nil || len(due) != 3 {
 		t.Fatalf("%d notices, %v", len(due), err)
 	}
 	for _, err := range []error{
-		s.Notices().Delivered(t.Context(), due[0].ID), s.Notices().Retry(t.Context(), due[1].ID, time.Now()),
+		s.Notices().Forget(t.Context(), due[0].ID), s.Notices().Retry(t.Context(), due[1].ID, time.Now()),
 		s.lapse(t.Context()), s.askProvider(t.Context()), s.store.purge(t.Context(), time.Hour),
 	} {
 		if err != nil {

@@ -80,7 +80,7 @@ func (s *Service) line(a *action) ([]byte, error) {
 	}
 	if a.by.PrincipalID != "" {
 		metadata["principal"] = map[string]string{
-			"id": a.by.PrincipalID, "issuer": cmp.Or(a.by.IssuerName, a.by.Issuer), "subject": a.by.Subject, "client": a.by.Client, "tenant": a.by.Tenant,
+			"id": a.by.PrincipalID, "issuer": cmp.Or(a.by.IssuerName, a.by.Issuer), "subject": a.by.Subject, "client": a.by.Client, "tenant": a.by.Tenant, "actor": a.by.Actor,
 		}
 	}
 	if r.Kind == Call {

@@ -66,8 +66,11 @@ func (s *Service) repeat(ctx context.Context, c chore) error {
 	}
 }
 
-// poll brings the view up to date, with what has changed since.
-func (s *Service) poll(ctx context.Context) error {
+// poll brings the view up to date, with what has changed since. After an error all is
+// read: the database may have been restored meanwhile, and be another one although its
+// numbers have passed those that were seen.
+func (s *Service) poll(ctx context.Context) (err error) {
+	defer func() { s.doubt.Store(err != nil) }()
 	if _, err := s.store.database(ctx); err != nil { // opening it may take its time
 		return err
 	}
@@ -81,6 +84,10 @@ func (s *Service) poll(ctx context.Context) error {
 	switch seen, loaded := s.view.position(); {
 	case !loaded || at.change < seen:
 		err = s.load(ctx, at, true)
+	case s.doubt.Load():
+		if err = s.load(ctx, at, false); err == nil {
+			s.view.advance(at.change)
+		}
 	case at.change > seen:
 		err = s.catchUp(short, seen, at.change)
 	}

@@ -44,7 +44,7 @@ func (w *world) soon(what string, within time.Duration, is func() bool) {
 
 func (w *world) sees(s *Service, who Party, want bool) func() bool {
 	return func() bool {
-		_, _, _, ok, err := s.View().Grant(holder(who), w.now())
+		_, _, ok, err := s.View().Grant(holder(who), false, w.now())
 		return err == nil && ok == want
 	}
 }
@@ -108,9 +108,9 @@ func TestAwayAtStart(t *testing.T) {
 		w.wantError("request", err, away)
 		w.wantError("get", second(s.Get(w.Context(), "00000000-0000-7000-8000-000000000001")), ErrUnavailable)
 		w.wantError("spend", s.Spend(w.Context(), "00000000-0000-7000-8000-000000000001", "p", [32]byte{1}, "d"), ErrUnavailable)
-		_, err = s.Notices().Due(w.Context(), 1)
+		_, err = s.Notices().Due(w.Context(), 1, noticeLease)
 		w.wantError("notices", err, ErrUnavailable)
-		if _, _, _, _, err := s.View().Grant(holder(alice), w.now()); !errors.Is(err, ErrUnavailable) || s.Stats().Age >= 0 {
+		if _, _, _, err := s.View().Grant(holder(alice), false, w.now()); !errors.Is(err, ErrUnavailable) || s.Stats().Age >= 0 {
 			w.Errorf("view: %v, %+v", err, s.Stats())
 		}
 		here.Store(true)
@@ -139,7 +139,7 @@ func TestAwayLater(t *testing.T) {
 	w.wantError("spend", s.Spend(t.Context(), approved.ID, alice.PrincipalID, [32]byte{1}, "d"), ErrUnavailable)
 	w.wantError("revoke", second(s.Revoke(t.Context(), granted.ID, bob, "")), ErrUnavailable)
 	w.soon("the view is silent", 3*time.Second, func() bool {
-		_, _, _, _, err := s.View().Grant(holder(alice), time.Now())
+		_, _, _, err := s.View().Grant(holder(alice), false, time.Now())
 		return errors.Is(err, ErrUnavailable)
 	})
 	if err := own.Restart(t.Context()); err != nil {

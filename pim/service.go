@@ -24,14 +24,13 @@ type Config struct {
 	// it succeeds once.
 	Open    func(context.Context) (*database.DB, error)
 	Journal Journal
-	// Provider is the external provider that decides on elevations now; nil, or one that
-	// is nil: people here do.
-	Provider func() provider.Provider
+	// Provider is the external provider that decides on elevations; nil: people here do.
+	Provider provider.Provider
 	// Notify returns what is to be told of a request that has got into another state,
 	// and to whom: Endpoint and Body. Its notices are stored with that change, or not
 	// at all. It takes no time, and may be called again for a change that failed. Nil:
 	// nothing is told.
-	Notify func(Request) []Notice
+	Notify func(Request) ([]Notice, error)
 	Now    func() time.Time
 	Log    *slog.Logger
 	// Keep is how long requests are kept after their end; 0: 90 days.
@@ -46,6 +45,7 @@ type Service struct {
 	view    *View
 	notices *Notices
 
+	doubt                       atomic.Bool // the last poll failed
 	lapsed, unrecorded, unfiled atomic.Uint64
 }
 
@@ -61,9 +61,6 @@ func New(cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("pim: keep: %v is negative", cfg.Keep)
 	case cfg.Keep == 0:
 		cfg.Keep = keepRequests
-	}
-	if cfg.Provider == nil {
-		cfg.Provider = func() provider.Provider { return nil }
 	}
 	s := &Service{cfg: cfg, store: newStore(cfg.Open, cfg.Now, cfg.Notify), view: newView()}
 	s.notices = &Notices{store: s.store, wake: make(chan struct{}, 1)}
@@ -92,7 +89,7 @@ type Filter struct {
 	Limit        int    // at most 500; 0: 100
 }
 
-// List returns a page of requests, the newest first, and where the next one begins;
+// List returns a page of requests without their calls, the newest first, and where the next one begins;
 // empty: there is none.
 func (s *Service) List(ctx context.Context, f Filter) (page []Request, next string, err error) {
 	return s.store.list(ctx, f)
@@ -116,8 +113,9 @@ func (s *Service) Deny(ctx context.Context, id string, by Party, comment string)
 	return s.decide(ctx, id, by, Deny{By: by, Comment: comment})
 }
 
-// Cancel ends a pending request for its requester; ErrNotRequester for others. One
-// that a provider has stays there, and its grant too, if it gives one.
+// Cancel ends a request for its requester, or gives back what was approved;
+// ErrNotRequester for others. One that a provider has stays there, and its grant too,
+// if it gives one.
 func (s *Service) Cancel(ctx context.Context, id string, by Party) (Request, error) {
 	return s.decide(ctx, id, by, Cancel{By: by})
 }
@@ -141,7 +139,7 @@ func (s *Service) decide(ctx context.Context, id string, by Party, e Event) (Req
 	action := action{name: e.name(), by: by, request: r}
 	after, err := r.After(e, now)
 	switch {
-	case errors.Is(err, ErrSelf), errors.Is(err, ErrPersonUnknown), errors.Is(err, ErrNotRequester):
+	case errors.Is(err, ErrSelf), errors.Is(err, ErrPersonUnknown), errors.Is(err, ErrDelegated), errors.Is(err, ErrNotRequester):
 		s.record(ctx, action.refused(err))
 		return r, err
 	case err != nil || after == r:
@@ -149,6 +147,10 @@ func (s *Service) decide(ctx context.Context, id string, by Party, e Event) (Req
 	}
 	return s.act(ctx, action.of(after), func(ctx context.Context, b *batch) error {
 		r, err := b.find(ctx, id)
+		if revoke, ok := e.(Revoke); ok && err == nil {
+			revoke.Through, err = b.lastEnd(ctx, &r)
+			e = revoke
+		}
 		if err == nil {
 			_, err = b.step(ctx, r, e)
 		}

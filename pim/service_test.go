@@ -84,7 +84,7 @@ func TestEnds(t *testing.T) {
 	forEach(t, func(w *world) {
 		one := w.replica()
 		lapsing, granted, spendable := w.ask(one, elevation(bob)), w.given(one, elevation(alice)), w.given(one, call(alice, 1))
-		_, until, _, _, err := one.View().Grant(holder(alice), w.now())
+		_, until, _, err := one.View().Grant(holder(alice), false, w.now())
 		if err != nil || !until.Equal(granted.Until) {
 			w.Errorf("until %v, %v, want %v", until, err, granted.Until)
 		}
@@ -170,11 +170,8 @@ func TestDecider(t *testing.T) {
 			w.Errorf("event %s", e.Raw)
 		}
 		w.wantState(one, asked.ID, Pending)
-		machine := w.ask(one, elevation(robot))
-		w.wantError("a machine's request", second(one.Approve(w.Context(), machine.ID, bob, "")), ErrPersonUnknown)
-		if r, err := one.Deny(w.Context(), machine.ID, bob, "no"); err != nil || r.State != Denied {
-			w.Errorf("deny: %+v, %v", r, err)
-		}
+		_, err := one.Request(w.Context(), elevation(robot), terms)
+		w.wantError("a request that nobody could approve", err, ErrPersonUnknown)
 		if r, err := one.Cancel(w.Context(), asked.ID, aliceElsewhere); err != nil || r.State != Cancelled {
 			w.Errorf("cancel: %+v, %v", r, err)
 		}

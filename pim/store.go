@@ -20,7 +20,7 @@ var migrations embed.FS
 type store struct {
 	open   func(context.Context) (*database.DB, error)
 	now    func() time.Time
-	notify func(Request) []Notice
+	notify func(Request) ([]Notice, error)
 
 	ready  atomic.Pointer[database.DB]
 	turn   chan struct{} // held by who opens; guards opened
@@ -34,7 +34,7 @@ type store struct {
 // that the view is kept fresh through.
 const mostChanges = 2
 
-func newStore(open func(context.Context) (*database.DB, error), now func() time.Time, notify func(Request) []Notice) *store {
+func newStore(open func(context.Context) (*database.DB, error), now func() time.Time, notify func(Request) ([]Notice, error)) *store {
 	return &store{open: open, now: now, notify: notify, turn: make(chan struct{}, 1), changing: make(chan struct{}, mostChanges)}
 }
 
@@ -103,7 +103,7 @@ func answered(err error) bool {
 	if same := (*duplicateError)(nil); errors.As(err, &same) {
 		return true
 	}
-	for _, answer := range [...]error{ErrUnknown, ErrState, ErrSelf, ErrPersonUnknown, ErrNotRequester, ErrElsewhere, ErrAsk, ErrTooMany} {
+	for _, answer := range [...]error{ErrUnknown, ErrState, ErrSelf, ErrPersonUnknown, ErrDelegated, ErrNotRequester, ErrElsewhere, ErrAsk, ErrTooMany} {
 		if errors.Is(err, answer) {
 			return true
 		}

@@ -50,7 +50,7 @@ func requestArguments(db *database.DB, r *Request, now time.Time) ([]any, error)
 	}
 	return []any{
 		r.ID, r.Change, string(r.Kind), string(r.State), parties[0], r.Server, r.Tool, r.Fingerprint[:], r.Call, r.Reason,
-		r.Duration.Microseconds(), r.Replay.Microseconds(), r.BreakGlass,
+		r.Duration.Microseconds(), r.ReplayFor.Microseconds(), r.BreakGlass,
 		at(r.Requested), at(r.Starts), at(r.Until), r.Provider, r.ProviderUser, r.ProviderRole, r.ProviderRef, r.ProviderURL,
 		at(r.Decided), parties[1], r.Comment, at(r.Ended), parties[2], r.Why, at(r.Spent), r.SpentBy,
 		r.Requester.PrincipalID, at(r.mattersUntil()), at(r.askAt(now)),
@@ -75,7 +75,7 @@ func scanRequest(rows *sql.Rows) (r Request, err error) {
 		database.ScanTime(&r.Decided), partyScanner{&r.Decider}, &r.Comment,
 		database.ScanTime(&r.Ended), partyScanner{&r.Ender}, &r.Why, database.ScanTime(&r.Spent), &r.SpentBy)
 	copy(r.Fingerprint[:], fingerprint)
-	r.Duration, r.Replay = time.Duration(duration)*time.Microsecond, time.Duration(replay)*time.Microsecond
+	r.Duration, r.ReplayFor = time.Duration(duration)*time.Microsecond, time.Duration(replay)*time.Microsecond
 	return r, err
 }
 
@@ -97,8 +97,8 @@ func (r *Request) mattersUntil() time.Time {
 	switch {
 	case r.State == Pending, r.State == Approved, r.State == Revoked && r.Kind == Elevation:
 		return r.Until
-	case r.State == Spent && r.Replay > 0:
-		return r.Spent.Add(r.Replay)
+	case r.State == Spent && r.ReplayFor > 0:
+		return r.Spent.Add(r.ReplayFor)
 	}
 	return time.Time{}
 }

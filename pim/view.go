@@ -48,22 +48,24 @@ func (v *View) at(now time.Time) (time.Time, error) {
 
 func (v *View) clock(now time.Time) time.Time { return now.Add(time.Duration(v.offset.Load())) }
 
-// Grant returns the local grant of a holder: the one that lasts longest, if there is
-// one that isn't for break-glass.
-func (v *View) Grant(h Holder, now time.Time) (id string, until time.Time, breakGlass, ok bool, err error) {
+// Grant returns the local grant of a holder, for break-glass or not: of several the one
+// that lasts longest.
+func (v *View) Grant(h Holder, breakGlass bool, now time.Time) (id string, until time.Time, ok bool, err error) {
 	if now, err = v.at(now); err != nil {
-		return "", time.Time{}, false, false, err
+		return "", time.Time{}, false, err
 	}
 	held := v.of(h)
-	switch {
-	case held == nil:
-		return "", time.Time{}, false, false, nil
-	case now.Before(held.grant.until):
-		return held.grant.id, held.grant.until, false, true, nil
-	case now.Before(held.glass.until):
-		return held.glass.id, held.glass.until, true, true, nil
+	if held == nil {
+		return "", time.Time{}, false, nil
 	}
-	return "", time.Time{}, false, false, nil
+	grant := &held.grant
+	if breakGlass {
+		grant = &held.glass
+	}
+	if !now.Before(grant.until) {
+		return "", time.Time{}, false, nil
+	}
+	return grant.id, grant.until, true, nil
 }
 
 // RevokedAt returns when a holder's elevation was revoked: the newest revocation whose

@@ -213,6 +213,11 @@ func (v *View) replace(rows []row, change, generation uint64, anew bool) {
 		_, ok := there[r.id]
 		return back || r.change <= change && !ok
 	})
+	for i := range rows { // of a database that was restored: its older row is the right one
+		if old, ok := v.rows[rows[i].id]; ok && old.change <= change && old.change > rows[i].change {
+			delete(v.rows, old.id)
+		}
+	}
 	maps.Copy(changed, v.takeOver(rows))
 	v.publish(changed)
 }

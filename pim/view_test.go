@@ -33,7 +33,7 @@ func TestViewIsFreshOrSilent(t *testing.T) {
 	rows := grants(1)
 	h := rows[0].holder
 	check := func(v *View, now time.Time) error {
-		_, _, _, _, err := v.Grant(h, now)
+		_, _, _, err := v.Grant(h, false, now)
 		_, _, err2 := v.RevokedAt(h, now)
 		_, err3 := v.Approval(h, [32]byte{1}, now)
 		for _, err := range []error{err, err2, err3} {
@@ -66,7 +66,7 @@ func TestViewClock(t *testing.T) {
 		now := noon.Add(-ahead).Add(time.Hour) // when the grant ends
 		v.fresh(now, noon.Add(time.Hour))
 		for before, want := range map[time.Duration]bool{time.Millisecond: true, 0: false, -time.Millisecond: false} {
-			if _, _, _, ok, err := v.Grant(rows[0].holder, now.Add(-before)); ok != want || err != nil {
+			if _, _, ok, err := v.Grant(rows[0].holder, false, now.Add(-before)); ok != want || err != nil {
 				t.Errorf("%v ahead, %v before the end: %v, %v", ahead, before, ok, err)
 			}
 		}
@@ -86,7 +86,7 @@ func TestViewOrder(t *testing.T) {
 	v.apply([]row{ended(0, Expired)})
 	v.apply(rows)
 	granted := func(i int) bool {
-		_, _, _, ok, err := v.Grant(rows[i].holder, noon)
+		_, _, ok, err := v.Grant(rows[i].holder, false, noon)
 		return ok && err == nil
 	}
 	if granted(0) || !granted(1) {
@@ -178,7 +178,7 @@ func TestViewWhileItChanges(t *testing.T) {
 				default:
 				}
 				n := i % len(rows)
-				if _, _, _, ok, err := v.Grant(rows[n].holder, noon); err != nil || n >= 300 && !ok {
+				if _, _, ok, err := v.Grant(rows[n].holder, false, noon); err != nil || n >= 300 && !ok {
 					t.Errorf("%d: %v, %v", n, ok, err)
 					return
 				}
@@ -189,7 +189,7 @@ func TestViewWhileItChanges(t *testing.T) {
 		r := rows[change]
 		r.state, r.change, r.until = Expired, uint64(1000+change), time.Time{}
 		v.apply([]row{r})
-		if _, _, _, ok, err := v.Grant(r.holder, noon); ok || err != nil {
+		if _, _, ok, err := v.Grant(r.holder, false, noon); ok || err != nil {
 			t.Errorf("%d is still granted, %v", change, err)
 		}
 	}
@@ -214,7 +214,7 @@ func busy() (*View, Holder) {
 // look asks all that a call asks.
 func look(v *View, h Holder) error {
 	_, revoked, err := v.RevokedAt(h, noon)
-	_, _, _, granted, err2 := v.Grant(h, noon)
+	_, _, granted, err2 := v.Grant(h, false, noon)
 	approval, err3 := v.Approval(h, [32]byte{1}, noon)
 	if revoked || !granted || approval != "c" || v.Pending(h, [32]byte{2}) != "p" {
 		return errors.New("a wrong answer")
@@ -231,7 +231,7 @@ func TestViewAllocatesNothing(t *testing.T) { // not parallel: allocations of ot
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if n := testing.AllocsPerRun(1000, func() { _, _, _, _, _ = v.Grant(Holder{"nobody", "cars", "scrap"}, noon) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { _, _, _, _ = v.Grant(Holder{"nobody", "cars", "scrap"}, false, noon) }); n != 0 {
 		t.Errorf("%v allocations for nobody", n)
 	}
 }
@@ -241,7 +241,7 @@ func BenchmarkView(b *testing.B) {
 	b.Run("grant", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, _, _, ok, err := v.Grant(h, noon); !ok || err != nil {
+			if _, _, ok, err := v.Grant(h, false, noon); !ok || err != nil {
 				b.Fatal(ok, err)
 			}
 		}
@@ -258,7 +258,7 @@ func BenchmarkView(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				if _, _, _, ok, err := v.Grant(h, noon); !ok || err != nil {
+				if _, _, ok, err := v.Grant(h, false, noon); !ok || err != nil {
 					b.Error(ok, err)
 				}
 			}

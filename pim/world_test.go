@@ -16,7 +16,6 @@ import (
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/internal/database"
 	"github.com/sallyport/sallyport/internal/testenv"
-	"github.com/sallyport/sallyport/pim/provider"
 )
 
 // server is shared: each test has a database of its own.
@@ -129,7 +128,7 @@ func (w *world) replica(changes ...func(*Config)) *Service {
 		Log: slog.New(slog.DiscardHandler),
 	}
 	if w.provider != nil {
-		cfg.Provider = func() provider.Provider { return w.provider }
+		cfg.Provider = w.provider
 	}
 	for _, change := range changes {
 		change(&cfg)
@@ -154,7 +153,7 @@ func (w *world) poll(all ...*Service) {
 
 var terms = Terms{
 	RequireApproval: true, Longest: time.Hour, PendingFor: 30 * time.Minute, ApprovalFor: 10 * time.Minute,
-	BreakGlass: true, BreakGlassFor: 15 * time.Minute, Idempotency: 24 * time.Hour,
+	BreakGlass: true, BreakGlassFor: 15 * time.Minute, ReplayFor: 24 * time.Hour,
 }
 
 func elevation(who Party) Ask {
@@ -196,7 +195,7 @@ func (w *world) wantError(what string, err, want error) {
 // wantGrant wants a grant with this id in the view; empty: none.
 func (w *world) wantGrant(s *Service, who Party, want string) {
 	w.Helper()
-	id, _, _, ok, err := s.View().Grant(holder(who), w.now())
+	id, _, ok, err := s.View().Grant(holder(who), false, w.now())
 	if id != want || ok != (want != "") || err != nil {
 		w.Errorf("grant %q, %v, %v, want %q", id, ok, err, want)
 	}

@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -47,12 +49,32 @@ func (r *report) checkApprovers(p *PIM, issuers map[string]*Issuer) {
 		}
 		r.unique(path+".roles", a.Roles)
 	}
+	if p.RequireApproval && slices.Contains(externalProviders(), p.Provider) {
+		r.warn("pim.require_approval", "does nothing with the provider %s, which decides; calls of tools with requires_approval are always approved here", p.Provider)
+	}
+	r.checkPersons(p, issuers)
 	switch {
 	case len(p.Approvers) > 0:
 	case p.RequireApproval:
 		r.refuse("pim.approvers", "is missing: require_approval needs somebody who approves")
 	case p.BreakGlass.Enabled:
 		r.refuse("pim.approvers", "is missing: a break-glass grant always needs somebody who approves")
+	}
+}
+
+// checkPersons warns where one human may be two persons: then nobody can tell an
+// approver from a requester.
+func (r *report) checkPersons(p *PIM, issuers map[string]*Issuer) {
+	first := ""
+	for i := range p.Approvers {
+		if issuer := issuers[p.Approvers[i].Issuer]; issuer != nil {
+			first = cmp.Or(first, issuer.Claims.Person)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(issuers)) {
+		if person := issuers[name].Claims.Person; first != "" && person != "" && person != first {
+			r.warn("pim.approvers", "issuer %s names persons by %s, others by %s: if the two have not the same values, a human with a token of each can approve an own request", name, person, first)
+		}
 	}
 }
 

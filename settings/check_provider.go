@@ -90,7 +90,11 @@ func (r *report) checkAzurePIM(cfg *Config) {
 	}
 	r.id("pim.azure_pim.client_id", a.ClientID, "the id of the application that asks")
 	r.pageURL("pim.azure_pim.portal_url", a.PortalURL)
-	if a.TicketSystem != "" && !titlePattern.MatchString(a.TicketSystem) {
+	switch {
+	case a.TicketSystem == "":
+	case !a.AdminAssign:
+		r.refuse("pim.azure_pim.ticket_system", "does nothing without admin_assign: remove it")
+	case !titlePattern.MatchString(a.TicketSystem):
 		r.refuse("pim.azure_pim.ticket_system", "must be at most 128 characters without spaces around them, not %q", clip(a.TicketSystem))
 	}
 	switch secret, key, certificate := a.ClientSecretFile != "", a.KeyFile != "", a.CertificateFile != ""; {

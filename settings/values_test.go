@@ -75,6 +75,7 @@ func values() map[string]struct {
 	}
 	generic := of("generic", "")
 	azure := of("azure_pim", "tenant: example.com, client_id: c, client_secret_file: /s/a")
+	assigned := of("azure_pim", "tenant: example.com, client_id: c, client_secret_file: /s/a, admin_assign: true")
 	certificate := of("azure_pim", "tenant: example.com, client_id: c, key_file: /s/a, certificate_file: a")
 	okta := of("okta", "client_id: c, key_file: /s/a, key_id: k")
 	logon := of("cyberark", "product: pvwa, logon_user: u, password_file: /s/a")
@@ -241,7 +242,7 @@ func values() map[string]struct {
 		"pim.azure_pim.portal_url":         {with: azure, good: []string{"'https://entra.microsoft.com/#view/a'"}, bad: pages},
 		"pim.azure_pim.standing":           {with: azure, good: []string{"true", "false"}, bad: boolean},
 		"pim.azure_pim.admin_assign":       {with: azure, good: []string{"true", "false"}, bad: boolean},
-		"pim.azure_pim.ticket_system":      {with: azure, good: []string{"Service Desk", "''"}, bad: append(slices.Clone(text), "' a'", strings.Repeat("a", 129))},
+		"pim.azure_pim.ticket_system":      {with: assigned, good: []string{"Service Desk", "''"}, bad: append(slices.Clone(text), "' a'", strings.Repeat("a", 129))},
 
 		"pim.okta.client_id":           {with: okta, good: []string{"0oa1"}, bad: ids},
 		"pim.okta.key_file":            {with: okta, good: []string{"/s/x/y"}, bad: []string{"/a", "''"}},

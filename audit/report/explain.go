@@ -163,7 +163,7 @@ func (p *page) step(result string, step *policy) {
 // obligations are what an allowed request has to keep to.
 func (p *page) obligations(e *audit.Event) {
 	m := &e.Metadata
-	if e.Status != "allow" || m.KeyHash == "" && m.Risk != "privileged" {
+	if e.Status != "allow" || m.KeyHash == "" && m.Risk != "privileged" && m.Elevation == nil {
 		return
 	}
 	p.line("\nAllowed on these terms")
@@ -172,13 +172,13 @@ func (p *page) obligations(e *audit.Event) {
 		p.line("  Hash of the key: %s", m.KeyHash)
 	}
 	switch by := elevatedBy(e); {
-	case m.Risk == "privileged" && by != "":
-		p.line("  It is privileged, and the caller was elevated by %s.", by)
+	case by != "":
+		p.line("  The caller was elevated by %s.", by)
 	case m.Risk == "privileged":
 		p.line("  It is privileged. What elevated the caller is not recorded.")
 	}
 	if m.ApprovalID != "" {
-		p.line("  The approval %s is spent with it: the same call again, with another key, needs another.", m.ApprovalID)
+		p.line("  It was approved by request %s, which the exchange spends once: a further call, with another key, needs another.", m.ApprovalID)
 	}
 }
 

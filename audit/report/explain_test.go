@@ -153,10 +153,10 @@ func TestExplainPrivileged(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ more, want string }{
 		{"", "What elevated the caller is not recorded"},
-		{`"elevation":{"source":"claim","id":"at-7","until":"2026-03-20T10:00:00Z"},`, "elevated by the claim of token at-7 until 2026-03-20 10:00:00 UTC."},
+		{`"elevation":{"source":"claim","id":"at-7","until":"2026-03-20T10:00:00Z"},`, "The caller was elevated by the claim of token at-7 until 2026-03-20 10:00:00 UTC."},
 		{`"elevation":{"source":"provider"},`, "elevated by the external provider."},
 		{`"elevation":{"source":"break_glass","id":"r-1"},`, "break-glass grant r-1, while the external provider failed"},
-		{`"elevation":{"source":"grant","id":"r-1"},"approval_id":"r-2",`, "The approval r-2 is spent with it"},
+		{`"elevation":{"source":"grant","id":"r-1"},"approval_id":"r-2",`, "approved by request r-2, which the exchange spends once"},
 	} {
 		text := explain(t, parse(t, `{"event_id":"1","timestamp":"2026-03-20T09:30:00Z","event_type":"decision","status":"allow",`+
 			`"metadata":{"reason":"allowed","risk":"privileged",`+c.more+`"policies_evaluated":["elevation","approval"]}}`))

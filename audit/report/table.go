@@ -20,7 +20,7 @@ var columns = [...]struct {
 	name  string
 	width int
 }{
-	{"TIME (UTC)", 23}, {"TYPE", 8}, {"STATUS", 9}, {"WHO", 16}, {"WHAT", 20}, {"EVENT", 36}, {"WHY", 60},
+	{"TIME (UTC)", 23}, {"TYPE", 9}, {"STATUS", 9}, {"WHO", 16}, {"WHAT", 28}, {"EVENT", 36}, {"WHY", 60},
 }
 
 // Heading writes the line above those of Human.
@@ -64,6 +64,9 @@ func summary(e *audit.Event) (status, who, what, why string) {
 		why += "HTTP " + strconv.Itoa(m.HTTPStatus) + join(", flags ", m.Flags)
 	case "denials":
 		who, what, why = m.Source, strconv.FormatInt(m.Count, 10)+" times", m.Reason
+	case "elevation":
+		what = listed(e.Action+" "+e.ToolName, join("request ", end(m.RequestID, 12)))
+		why = listed(m.Why, m.Comment, join("failed: ", m.Failed))
 	case "operator", "service":
 		why = listed(m.Why, m.Cause, m.Version, join("failed: ", m.Failed))
 	case "log":

@@ -21,6 +21,9 @@ type message struct {
 
 	meta metaMembers
 	par  paramMembers
+	// beyond is the name of a member that isn't part of the canonical call and may
+	// change what it does.
+	beyond uint32
 }
 
 // paramMembers are the members of params that mean something here.
@@ -168,6 +171,8 @@ func (m *message) readParams() *Refusal {
 				return refuse(CauseMemberCase, "params: member %s must be written %q", quoted(name), known)
 			}
 			m.par.unknown = i
+		} else if name == "task" || name == "inputResponses" || name == "requestState" {
+			m.beyond = i
 		}
 	}
 	if m.par.meta == 0 {
@@ -181,9 +186,22 @@ func (m *message) readParams() *Refusal {
 			if known := miscased(name, metaVersion, metaCapabilities, KeyMember, plainKeyMember); known != "" {
 				return refuse(CauseMemberCase, "params._meta: member %s must be written %q", quoted(name), known)
 			}
+			if !protocolsOwn(name) {
+				m.beyond = i
+			}
 		}
 	}
 	return nil
+}
+
+// protocolsOwn reports whether a member of _meta is about the exchange and not about
+// the call: those of MCP itself, and of W3C's trace context.
+func protocolsOwn(name string) bool {
+	switch name {
+	case "progressToken", "traceparent", "tracestate", "baggage":
+		return true
+	}
+	return strings.HasPrefix(name, "io.modelcontextprotocol/")
 }
 
 // set notes where a known member's value is.

@@ -42,6 +42,11 @@ type Operation struct {
 	// parameters, as strings, and the JSON body's members in one map. Not nil when
 	// a tool is called.
 	Arguments map[string]any
+	// Beyond names something that the call of a tool carries beside its arguments, which
+	// the server may act on and the fingerprint doesn't cover: inputResponses,
+	// requestState, task, or a member of _meta that is neither the protocol's nor
+	// KeyMember. Empty: nothing.
+	Beyond string
 	// Fingerprint is the SHA-256 of the canonical call; see fingerprint.go.
 	Fingerprint [32]byte
 }

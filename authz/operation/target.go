@@ -33,6 +33,9 @@ func (s *mcpServer) findTool(m *message, op *Operation) *Refusal {
 		return refuse(CauseMissingTool, "params.name: must be the tool's name, 1 to %d bytes long", maxNameLen)
 	}
 	op.Tool = tool
+	if m.beyond != 0 {
+		op.Beyond = m.text(m.beyond)
+	}
 	if m.par.unknown != 0 {
 		return refuse(CauseBadParams, "params: tools/call has no member %s", quoted(m.text(m.par.unknown)))
 	}

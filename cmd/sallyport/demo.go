@@ -97,11 +97,29 @@ type mesh struct {
 	served     chan error // the end of Sallyport
 }
 
-// demoClient is the client of the demo's issuer for trying by hand.
+// demoClient is the client of the demo's issuer for trying by hand, and demoSecret
+// that of all. dana and bob are persons, and bob approves.
 const (
 	demoClient = "demo"
 	demoSecret = "demo"
 )
+
+func (m *mesh) clients() []devissuer.Client {
+	person := func(name string, roles ...string) devissuer.Client {
+		return devissuer.Client{
+			ID: name, Secret: demoSecret, Scopes: []string{"payments.refund"}, Resources: []string{m.url + "/mcp", m.url},
+			Claims: map[string]any{"employee": "E-" + name, "roles": roles},
+		}
+	}
+	return []devissuer.Client{
+		{
+			ID: demoClient, Secret: demoSecret,
+			Scopes:    []string{"vehicles.read", "services.write", "payments.refund"},
+			Resources: []string{m.url + "/mcp", m.url},
+		},
+		person("dana"), person("bob", "approver"),
+	}
+}
 
 // startMesh returns what was started so far even with an error.
 func startMesh(ctx context.Context) (*mesh, error) {
@@ -120,11 +138,7 @@ func startMesh(ctx context.Context) (*mesh, error) {
 	}
 	authority := fmt.Sprintf("127.0.0.1:%d", port)
 	m.url, m.ops = "http://"+authority, fmt.Sprintf("http://127.0.0.1:%d", opsPort)
-	m.issuer, err = devissuer.Start(devissuer.Config{HideUntilUsed: true, Clients: []devissuer.Client{{
-		ID: demoClient, Secret: demoSecret,
-		Scopes:    []string{"vehicles.read", "services.write", "payments.refund"},
-		Resources: []string{m.url + "/mcp", m.url},
-	}}})
+	m.issuer, err = devissuer.Start(devissuer.Config{HideUntilUsed: true, Clients: m.clients()})
 	if err != nil {
 		return m, err
 	}
@@ -275,7 +289,18 @@ Everything stays up until Ctrl-C:
 
 A token, and a call with it:
 
-  TOKEN=$(curl -s -u %[4]s:%[5]s -d grant_type=client_credentials --data-urlencode resource=%[1]s %[6]s | sed 's/.*"access_token":"\([^"]*\).*/\1/')
-  curl -i -H "Authorization: Bearer $TOKEN" %[1]s/vehicles/V-1001
+  token() { curl -s -u $1:%[5]s -d grant_type=client_credentials --data-urlencode resource=$2 %[6]s | sed 's/.*"access_token":"\([^"]*\).*/\1/'; }
+  curl -i -H "Authorization: Bearer $(token %[4]s %[1]s)" %[1]s/vehicles/V-1001
+
+Privileged access: dana asks, bob approves, and dana's call passes for a minute:
+
+  export SALLYPORT_URL=%[1]s
+  refund() { curl -s -H "Authorization: Bearer $(token dana %[1]s/mcp)" -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
+    -H 'MCP-Protocol-Version: 2025-06-18' -H "Idempotency-Key: $1" -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"refund_payment","arguments":{"payment_id":"P-3","amount":10}}}' %[1]s/mcp; echo; }
+  refund first
+  token dana %[1]s/mcp | bin/sallyport elevate request refund_payment --reason "charged twice" --duration 1m --token-file -
+  token bob %[1]s/mcp | bin/sallyport elevate list --state pending --token-file -
+  token bob %[1]s/mcp | bin/sallyport elevate approve REQUEST_ID --yes --token-file -
+  refund second
 `, m.url, m.ops, m.dir, demoClient, demoSecret, m.issuer.TokenURL())
 }

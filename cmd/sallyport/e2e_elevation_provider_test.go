@@ -1,9 +1,7 @@
 package main_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,111 +13,25 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/internal/devissuer"
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
-
-// pamServer speaks the protocol of the provider generic, for users by their oid.
-type pamServer struct {
-	address string
-	asked   atomic.Int64
-
-	mu      sync.Mutex            // guards what follows
-	until   map[string]time.Time  // of who is elevated, by user and resource
-	filed   map[string]*pamFiling // by id
-	failing http.HandlerFunc      // answers instead, if it is set
-}
-
-type pamFiling struct {
-	UserID   string `json:"user_id"`
-	Resource string `json:"resource"`
-	Reason   string `json:"reason"`
-	Seconds  int    `json:"duration_seconds"`
-
-	status string
-}
 
 const pamToken = "pam-token-of-the-test"
 
-func startPAM(t *testing.T) *pamServer {
+// startPAM starts a service that speaks the protocol of the provider generic, for users
+// by their oid.
+func startPAM(t *testing.T) *providertest.Generic {
 	t.Helper()
-	p := &pamServer{until: make(map[string]time.Time), filed: make(map[string]*pamFiling)}
-	p.address = serve(t, p)
+	p := providertest.NewGeneric(t, time.Now)
+	p.Token = pamToken
 	return p
 }
 
-func (p *pamServer) fail(how http.HandlerFunc) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.failing = how
-}
-
-// grant elevates for some time; decide lets a filed request end.
-func (p *pamServer) grant(user, resource string, lasts time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.until[user+" "+resource] = time.Now().Add(lasts)
-}
-
-func (p *pamServer) decide(user, status string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, f := range p.filed {
-		if f.UserID == user && f.status == "pending" {
-			if f.status = status; status == "approved" {
-				p.until[user+" "+f.Resource] = time.Now().Add(time.Duration(f.Seconds) * time.Second)
-			}
-		}
-	}
-}
-
-// ServeHTTP implements http.Handler.
-func (p *pamServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.asked.Add(1)
-	p.mu.Lock()
-	failing := p.failing
-	p.mu.Unlock()
-	if failing != nil {
-		failing(w, r)
-		return
-	}
-	if r.Header.Get("Authorization") != "Bearer "+pamToken {
-		http.Error(w, `{"error":"unauthorized"}`, http.StatusUnauthorized)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if id, ok := strings.CutPrefix(r.URL.Path, "/request-elevation/"); ok && r.Method == http.MethodGet {
-		if p.filed[id] == nil {
-			http.Error(w, `{"error":"no such request"}`, http.StatusNotFound)
-			return
-		}
-		fmt.Fprintf(w, `{"request_id":%q,"status":%q}`, id, p.filed[id].status)
-		return
-	}
-	var body pamFiling
-	if err := json.NewDecoder(io.LimitReader(r.Body, 4096)).Decode(&body); err != nil || r.Method != http.MethodPost || body.UserID == "" {
-		http.Error(w, `{"error":"bad request"}`, http.StatusBadRequest)
-		return
-	}
-	switch r.URL.Path {
-	case "/check-elevation":
-		until := p.until[body.UserID+" "+body.Resource]
-		fmt.Fprintf(w, `{"elevated":%v,"until":%q,"evidence_id":"pam-7"}`, time.Now().Before(until), until.UTC().Format(time.RFC3339Nano))
-	case "/request-elevation":
-		id := fmt.Sprintf("q-%d", len(p.filed)+1)
-		body.status = "pending"
-		p.filed[id] = &body
-		fmt.Fprintf(w, `{"request_id":%q,"status":"pending","approval_url":"https://pam.example/requests/%s"}`, id, id)
-	default:
-		http.NotFound(w, r)
-	}
-}
-
 // startProvided starts a mesh whose elevations a provider decides on.
-func startProvided(t *testing.T, p *pamServer, more ...string) *elevations {
+func startProvided(t *testing.T, p *providertest.Generic, more ...string) *elevations {
 	t.Helper()
 	lines := append([]string{
-		"provider: generic", "pam_endpoint: http://" + p.address, "generic: {token_file: pam-token}",
+		"provider: generic", "pam_endpoint: " + p.URL, "generic: {token_file: pam-token}",
 		"users: [{issuer: dev, claim: oid}]", "timeout: 400ms", "approvers: [{issuer: dev, roles: [approver]}]",
 	}, more...)
 	return startElevations(t, elevationOptions{pim: lines, files: func(dir string) {
@@ -143,13 +55,13 @@ func TestElevationByProvider(t *testing.T) {
 		return func() request { return e.scene(nil).of(callTool(token, "refund", "{}")) }
 	}
 	e.comes(t, refund(alice), "elevation.required")
-	pam.grant("o-2", "payments", time.Minute)
+	pam.Elevate("o-2", "payments", time.Now().Add(time.Minute))
 	if got := e.ends(t, refund(e.caller(t, "zoe", oid("o-2")))()); got != "200" {
 		t.Errorf("elevated at the provider: %s", got)
 	}
 	e.comes(t, refund(mint(t, e.partner, personOptions("zoe", oid("o-2")))), "elevation.required") // another's o-2
 	e.comes(t, refund(e.caller(t, "nobody")), "elevation.required")
-	pam.grant("o-3", "payments", 2*time.Second)
+	pam.Elevate("o-3", "payments", time.Now().Add(2*time.Second))
 	short := e.caller(t, "short", oid("o-3"))
 	if got := e.ends(t, refund(short)()); got != "200" {
 		t.Errorf("elevated for two seconds: %s", got)
@@ -163,7 +75,7 @@ func TestElevationByProvider(t *testing.T) {
 			t.Errorf("asked: %+v", asked)
 		}
 		e.refused(t, approve(e.caller(t, "bob", roles("approver")), asked.ID), 409, "elevation.elsewhere")
-		pam.decide(user, end)
+		pam.Decide(user, end == "approved")
 		eventually(t, 15*time.Second, "the request is "+end, func() bool {
 			return e.requested(t, ask(token, http.MethodGet, "elevations/"+asked.ID, ""), http.StatusOK).Status == end
 		})
@@ -218,7 +130,7 @@ func TestProviderFails(t *testing.T) {
 			fmt.Fprintf(w, `{"elevated":true,"x":%q}`, strings.Repeat("x", 4<<20))
 		},
 	} {
-		pam.fail(how)
+		pam.Fail(how)
 		for i := range 8 {
 			start := time.Now()
 			got := e.ends(t, e.scene(nil).of(callTool(e.caller(t, "alice", oid(fmt.Sprint(name, i))), "refund", "{}")))
@@ -227,8 +139,8 @@ func TestProviderFails(t *testing.T) {
 			}
 		}
 	}
-	pam.fail(nil)
-	pam.grant("o-1", "payments", time.Hour)
+	pam.Fail(nil)
+	pam.Elevate("o-1", "payments", time.Now().Add(time.Hour))
 	eventually(t, 70*time.Second, "the provider is asked again", func() bool {
 		return e.ends(t, e.scene(nil).of(callTool(e.caller(t, "alice", oid("o-1")), "refund", "{}"))) == "200"
 	})
@@ -255,7 +167,7 @@ func TestHungProviderSlowsNobodyElse(t *testing.T) {
 	}
 	idle50, idle99 := reads()
 	never := newGate(t)
-	pam.fail(func(_ http.ResponseWriter, r *http.Request) {
+	pam.Fail(func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-never.ch:
 		case <-r.Context().Done():
@@ -296,7 +208,7 @@ func TestBreakGlass(t *testing.T) {
 	e.refused(t, approve(e.caller(t, "alice", roles("approver")), asked.ID), 403, "elevation.self")
 	e.requested(t, approve(bob, asked.ID), http.StatusOK)
 	e.comes(t, refund, "elevation.required") // the provider has said no
-	pam.fail(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) })
+	pam.Fail(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) })
 	eventually(t, 10*time.Second, "the grant counts", func() bool { return e.ends(t, refund()) == "200" })
 	if got := e.ends(t, callTool(e.caller(t, "carol", oid("o-2")), "refund", "{}")); got != "elevation.unavailable" {
 		t.Errorf("somebody without the grant: %s", got)
@@ -304,6 +216,6 @@ func TestBreakGlass(t *testing.T) {
 	if e.metric(t, "sallyport_break_glass_total") == "0" || !strings.Contains(e.log.String(), "break-glass grant used") {
 		t.Error("it was not loud")
 	}
-	pam.fail(nil)
+	pam.Fail(nil)
 	eventually(t, 30*time.Second, "the provider's no counts again", func() bool { return e.ends(t, refund()) == "elevation.required" })
 }

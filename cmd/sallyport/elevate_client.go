@@ -92,7 +92,7 @@ func elevateToken(file string, stdin io.Reader) (string, error) {
 			return "", errors.New("there is no access token: name its file with --token-file, or set " + tokenVariable)
 		}
 	case "-":
-		read, err := io.ReadAll(io.LimitReader(stdin, maxTokenBytes))
+		read, err := bounded(stdin, "standard input", maxTokenBytes)
 		if err != nil {
 			return "", fmt.Errorf("--token-file: %w", err)
 		}
@@ -117,7 +117,12 @@ func readAtMost(name string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, most+1))
+	return bounded(file, name, most)
+}
+
+// bounded reads all there is, if it isn't too much.
+func bounded(from io.Reader, name string, most int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(from, most+1))
 	if err == nil && int64(len(text)) > most {
 		err = fmt.Errorf("%s has more than %d bytes", name, most)
 	}
@@ -218,7 +223,7 @@ func problemOf(resp *http.Response, text []byte) error {
 	_ = json.Unmarshal(text, p) // what isn't a problem leaves it empty
 	p.Status = resp.StatusCode
 	if p.Type == "" {
-		p.Type = "no problem of Sallyport's"
+		p.Type = "not from Sallyport: is it running, and is this its URL?"
 	}
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		p.retryIn = min(time.Duration(seconds)*time.Second, time.Minute)

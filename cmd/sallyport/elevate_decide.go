@@ -113,15 +113,12 @@ func (p *elevatePrinter) outcome(item *elevateItem) error {
 }
 
 func newElevateCancelCommand(f *elevateFlags) *cobra.Command {
-	var why string
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "cancel ID",
 		Short: "Cancel an own request, or give back what it gave",
 		Args:  usageArgs(cobra.ExactArgs(1)),
-		RunE:  func(cmd *cobra.Command, args []string) error { return endElevation(cmd, f, args[0], why) },
+		RunE:  func(cmd *cobra.Command, args []string) error { return endElevation(cmd, f, args[0], "") },
 	}
-	cmd.Flags().StringVar(&why, "why", "", "for the record")
-	return cmd
 }
 
 func endElevation(cmd *cobra.Command, f *elevateFlags, id, why string) error {

@@ -171,7 +171,7 @@ func (r *elevateRequest) text(cmd *cobra.Command, f *elevateFlags, flag, value s
 	case value == "-" && f.tokenFile == "-":
 		err = errors.New("standard input is the token already")
 	case value == "-":
-		text, err = io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxCallBytes))
+		text, err = bounded(cmd.InOrStdin(), "standard input", maxCallBytes)
 	case named:
 		text, err = readAtMost(file, maxCallBytes)
 	default:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -82,12 +81,5 @@ func noticeBody(cmd *cobra.Command, args []string) ([]byte, error) {
 	if len(args) == 1 && args[0] != "-" {
 		return readAtMost(args[0], maxNoticeBytes)
 	}
-	body, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxNoticeBytes+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read body: %w", err)
-	case len(body) > maxNoticeBytes:
-		return nil, fmt.Errorf("the body has more than %d bytes", maxNoticeBytes)
-	}
-	return body, nil
+	return bounded(cmd.InOrStdin(), "the body", maxNoticeBytes)
 }

@@ -47,20 +47,17 @@ func openElevations(cfg *settings.Config, database *sharedDatabase, journal pim.
 		Name: "sallyport_break_glass_total",
 		Help: "Privileged calls that a break-glass grant let pass while the provider failed.",
 	})}
-	e.service, err = pim.New(pim.Config{
-		Open: database.open, Journal: journal, Now: time.Now, Log: log,
-		Provider: func() provider.Provider { return outside },
-		Notify:   notices(cfg, endpoints),
-	})
-	if err != nil {
-		return nil, err
-	}
-	e.view = e.service.View()
+	config := pim.Config{Open: database.open, Journal: journal, Now: time.Now, Log: log, Notify: notices(cfg, endpoints)}
 	if outside != nil {
 		if e.guard, err = provider.NewGuard(outside, cfg.PIM.Timeout, time.Now); err != nil {
 			return nil, err
 		}
+		config.Provider = e.guard
 	}
+	if e.service, err = pim.New(config); err != nil {
+		return nil, err
+	}
+	e.view = e.service.View()
 	if len(endpoints) > 0 {
 		e.sender = webhook.NewSender(webhook.Config{LoopbackHTTP: cfg.Development()}, outbox{e.service.Notices()},
 			func() []webhook.Endpoint { return endpoints }, log, time.Now)
@@ -82,13 +79,19 @@ type outbox struct{ *pim.Notices }
 
 // Due implements webhook.Outbox.
 func (o outbox) Due(ctx context.Context, limit int) ([]webhook.Notice, error) {
-	due, err := o.Notices.Due(ctx, limit)
+	due, err := o.Notices.Due(ctx, limit, webhook.Lease)
 	out := make([]webhook.Notice, len(due))
 	for i := range due {
 		out[i] = webhook.Notice(due[i])
 	}
 	return out, err
 }
+
+// Delivered implements webhook.Outbox.
+func (o outbox) Delivered(ctx context.Context, id string) error { return o.Forget(ctx, id) }
+
+// Drop implements webhook.Outbox.
+func (o outbox) Drop(ctx context.Context, id string) error { return o.Forget(ctx, id) }
 
 func webhookEndpoints(cfg *settings.Config) ([]webhook.Endpoint, error) {
 	var endpoints []webhook.Endpoint
@@ -111,7 +114,7 @@ func webhookEndpoints(cfg *settings.Config) ([]webhook.Endpoint, error) {
 }
 
 // notices makes what is told of a request, for each endpoint.
-func notices(cfg *settings.Config, endpoints []webhook.Endpoint) func(pim.Request) []pim.Notice {
+func notices(cfg *settings.Config, endpoints []webhook.Endpoint) func(pim.Request) ([]pim.Notice, error) {
 	if len(endpoints) == 0 {
 		return nil
 	}
@@ -123,12 +126,18 @@ func notices(cfg *settings.Config, endpoints []webhook.Endpoint) func(pim.Reques
 		pim.Pending: webhook.Requested, pim.Approved: webhook.Approved, pim.Denied: webhook.Denied,
 		pim.Revoked: webhook.Revoked, pim.Expired: webhook.Expired,
 	}
-	return func(r pim.Request) (all []pim.Notice) {
+	return func(r pim.Request) (all []pim.Notice, err error) {
 		kind, ok := types[r.State]
 		if !ok {
-			return nil
+			return nil, nil
 		}
-		event := webhook.Event{Type: kind, Timestamp: time.Now(), Data: webhook.Data{
+		when := r.Requested
+		for _, later := range []time.Time{r.Decided, r.Ended} {
+			if later.After(when) {
+				when = later
+			}
+		}
+		event := webhook.Event{Type: kind, Timestamp: when, Data: webhook.Data{
 			RequestID: r.ID, Kind: string(r.Kind), Server: r.Server, Tool: r.Tool, Requester: r.Requester.Name(), Reason: r.Reason,
 			DurationSeconds: int64(r.Duration.Seconds()), ApprovalURL: cmp.Or(r.ProviderURL, origins[r.Server]+api.Prefix+"elevations/"+r.ID),
 			BreakGlass: r.BreakGlass,
@@ -137,13 +146,13 @@ func notices(cfg *settings.Config, endpoints []webhook.Endpoint) func(pim.Reques
 			event.Data.ExpiresAt = &r.Until
 		}
 		body, err := event.JSON()
-		if err != nil { // of text and numbers
-			return nil
+		if err != nil {
+			return nil, err
 		}
 		for i := range endpoints {
 			all = append(all, pim.Notice{Endpoint: endpoints[i].Name(), Body: body})
 		}
-		return all
+		return all, nil
 	}
 }
 
@@ -163,11 +172,12 @@ func (e *elevations) Revoked(h *authz.Holder, now time.Time) (time.Time, bool, e
 	return e.view.RevokedAt(pimHolder(h), now)
 }
 
-// Elevated implements authz.Elevations. A provider's answer is final. Only if it gives
-// none, and break-glass is on, a grant of ours counts.
+// Elevated implements authz.Elevations. A provider's answer is final. Only if it fails,
+// and break-glass is on, a grant counts that was made for that. A user or role that it
+// can't be asked about is not elevated.
 func (e *elevations) Elevated(ctx context.Context, h *authz.Holder, now time.Time) (authz.Elevation, error) {
 	if e.guard == nil {
-		return e.granted(h, now)
+		return e.granted(h, false, now)
 	}
 	if h.User == "" {
 		return authz.Elevation{}, nil
@@ -178,25 +188,31 @@ func (e *elevations) Elevated(ctx context.Context, h *authz.Holder, now time.Tim
 		return authz.Elevation{Source: authz.SourceProvider, ID: status.Evidence, Until: status.Until}, nil
 	case err == nil:
 		return authz.Elevation{}, nil
-	case !h.BreakGlass:
+	case errors.Is(err, provider.ErrSubject):
+		e.log.DebugContext(ctx, "provider not asked", "tool", h.Tool, "server", h.Server, "error", err)
+		return authz.Elevation{}, nil
+	case !h.BreakGlass || !provider.Failing(err):
 		return authz.Elevation{}, err
 	}
-	grant, viewErr := e.granted(h, now)
+	grant, viewErr := e.granted(h, true, now)
 	if grant.Source == "" {
 		return grant, errors.Join(err, viewErr)
 	}
-	grant.Source = authz.SourceBreakGlass
 	e.glass.Inc()
 	e.log.WarnContext(ctx, "break-glass grant used, because the provider fails", "request_id", grant.ID, "tool", h.Tool, "server", h.Server, "error", err)
 	return grant, nil
 }
 
-func (e *elevations) granted(h *authz.Holder, now time.Time) (authz.Elevation, error) {
-	id, until, _, ok, err := e.view.Grant(pimHolder(h), now)
+func (e *elevations) granted(h *authz.Holder, breakGlass bool, now time.Time) (authz.Elevation, error) {
+	id, until, ok, err := e.view.Grant(pimHolder(h), breakGlass, now)
 	if err != nil || !ok {
 		return authz.Elevation{}, err
 	}
-	return authz.Elevation{Source: authz.SourceGrant, ID: id, Until: until}, nil
+	source := authz.SourceGrant
+	if breakGlass {
+		source = authz.SourceBreakGlass
+	}
+	return authz.Elevation{Source: source, ID: id, Until: until}, nil
 }
 
 // Approval implements authz.Elevations.

@@ -2,8 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/sallyport/sallyport/authz"
+	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/pim/provider"
 	"github.com/sallyport/sallyport/settings"
 )
@@ -30,6 +34,28 @@ func newProvider(cfg *settings.Config) (provider.Provider, error) {
 		return nil, err
 	}
 	return outside, nil
+}
+
+// checkProvider reports what is wrong with the provider's configuration, and with the
+// roles of the catalogue's tools there.
+func checkProvider(cfg *settings.Config, cat *catalogue.Catalogue) error {
+	outside, err := newProvider(cfg)
+	if err != nil {
+		return fmt.Errorf("pim: %w", err)
+	}
+	checker, ok := outside.(provider.RoleChecker)
+	if !ok || cat == nil {
+		return nil
+	}
+	var errs []error
+	for _, tool := range cat.Tools() {
+		if tool.RequiresElevation {
+			if err := checker.CheckRole(authz.RoleOf(tool)); err != nil {
+				errs = append(errs, fmt.Errorf("%s: tool %s: elevation.provider_role: %w", tool.Source, tool.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func newCyberArk(p *settings.PIM) (provider.Provider, error) {

@@ -45,7 +45,7 @@ func buildState(loaded *settings.Loaded, keys keySource, replays identity.Replay
 	servers, serversErr := buildServers(cfg)
 	verifier, verifierErr := buildVerifier(cfg, keys, replays, now)
 	revokedErr := s.readRevocations()
-	_, providerErr := newProvider(cfg)
+	providerErr := checkProvider(cfg, cat)
 	if err := errors.Join(catalogueErr, serversErr, verifierErr, revokedErr, providerErr); err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func elevationRule(cfg *settings.Config) authz.ElevationRule {
 	rule := authz.ElevationRule{
 		Enabled: p.Enabled, URL: p.ElevationURL, Longest: p.ElevationDuration,
 		RequireReason: p.RequireReason, RequireApproval: p.RequireApproval,
-		PendingFor: p.RequestTTL, ApprovalFor: p.ApprovalTTL, ReplayFor: cfg.TransactionSafety.IdempotencyTTL,
+		PendingFor: p.RequestTTL, ApprovalFor: p.ApprovalTTL,
 		External: p.External(), Users: make(map[string]string),
 		BreakGlass: p.BreakGlass.Enabled, BreakGlassFor: p.BreakGlass.Duration,
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/catalogue"
+	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/authz/operation"
 	"github.com/sallyport/sallyport/authz/refusal"
 )
@@ -35,7 +36,7 @@ func refused(row *authz.Reason, server *authz.Server) *authz.Decision {
 		Tool:      &catalogue.Tool{Name: "refund", StepUp: catalogue.StepUp{ACRValues: []string{"gold", "phr"}, MaxAge: 5 * time.Minute}},
 		Operation: &operation.Operation{Kind: operation.MCP, Method: "tools/call", RPCID: "7", ProtocolVersion: "2025-11-25"},
 		Scopes:    []string{"mcp", "refunds.write"},
-		Elevation: &authz.ElevationHint{URL: "https://dealer.example/elevate", Duration: time.Hour},
+		Hint:      &authz.ElevationHint{URL: "https://dealer.example/elevate", Duration: time.Hour},
 	}
 }
 
@@ -145,10 +146,34 @@ func TestMCPForms(t *testing.T) {
 			if diff := cmp.Diff(want, body); diff != "" {
 				t.Error(diff)
 			}
-			if facts["reason"] != tt.reason || facts["elevation_url"] != "https://dealer.example/elevate" {
+			elevates := strings.HasPrefix(tt.reason, "elevation.")
+			if facts["reason"] != tt.reason || (facts["elevation_url"] == "https://dealer.example/elevate") != elevates || (facts["elevation_required"] == true) != elevates {
 				t.Errorf("facts %v", facts)
 			}
 		})
+	}
+}
+
+// An approval is for the exchange to spend, so there must be one.
+func TestApprovalGoesToTheExchange(t *testing.T) {
+	t.Parallel()
+	d := refused(reason("allowed"), mcpServer())
+	d.Allow, d.Approval, d.Principal = true, "r-1", &identity.Principal{ID: "p-1"}
+	d.Hint.Approval = true
+	got, err := authv3.NewAuthorizationClient(dial(t, &decider{decision: d})).Check(t.Context(), check())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := got.GetDynamicMetadata().AsMap()
+	if fields["exchange"] != "run" || fields["approval_id"] != "r-1" || fields["elevation_url"] != "https://dealer.example/elevate" || fields["principal_id"] != "p-1" {
+		t.Errorf("metadata %v", fields)
+	}
+	d.Allow, d.Reason = false, reason("approval.required")
+	if got, err = authv3.NewAuthorizationClient(dial(t, &decider{decision: d})).Check(t.Context(), check()); err != nil {
+		t.Fatal(err)
+	}
+	if body := got.GetDeniedResponse().GetBody(); !strings.Contains(body, `"approval_required":true`) || strings.Contains(body, "elevation_required") {
+		t.Errorf("told %s", body)
 	}
 }
 

@@ -1,6 +1,8 @@
 package extauthz
 
 import (
+	"strings"
+
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/operation"
 	"github.com/sallyport/sallyport/authz/refusal"
@@ -28,7 +30,7 @@ func facts(d *authz.Decision) map[string]any {
 	if d.Refused != nil && d.Refused.Cause == operation.CauseUnsupportedVersion {
 		more["supported"], more["requested"] = d.Refused.Supported, d.Refused.Requested
 	}
-	if h := d.Elevation; h != nil {
+	if h := d.Hint; h != nil && (strings.HasPrefix(d.Reason.Code, "elevation.") || strings.HasPrefix(d.Reason.Code, "approval.")) {
 		seconds, kind := int(h.Duration.Seconds()), "elevation"
 		if h.Approval {
 			kind = "approval"

@@ -219,7 +219,13 @@ func describe(w *writer, d *authz.Decision) {
 		w.member("on_unknown", d.Tool.Idempotency.OnUnknown.String())
 		w.member("key_ttl_ms", strconv.FormatInt(c.TTL.Milliseconds(), 10))
 	}
-	w.member("approval_id", d.Approval)
+	if d.Approval != "" {
+		w.member("approval_id", d.Approval)
+		w.member("elevation_url", d.Hint.URL)
+		if stateless(d) {
+			w.member("stateless", "true")
+		}
+	}
 	if lease := d.Lease; lease > 0 {
 		w.member("lease_ms", strconv.FormatInt(lease.Milliseconds(), 10))
 	}
@@ -237,7 +243,7 @@ func bindsSession(d *authz.Decision) bool {
 // exchange tells the proxy whether the request needs the second filter.
 func exchange(d *authz.Decision) string {
 	t := d.Tool
-	if d.Allow && (d.Claim != nil || bindsSession(d) || t != nil && (t.MaxConcurrency > 0 || t.PIIPolicy != catalogue.PIINone)) {
+	if d.Allow && (d.Claim != nil || d.Approval != "" || bindsSession(d) || t != nil && (t.MaxConcurrency > 0 || t.PIIPolicy != catalogue.PIINone)) {
 		return "run"
 	}
 	return "pass"

@@ -28,8 +28,12 @@ const (
 func (x *exchange) refuse(code string, retryIn time.Duration) *extprocv3.ProcessingResponse {
 	x.result = code
 	r := refusal.Refusal{Reason: authz.ReasonOf(code), DecisionID: x.decisionID(), RetryIn: retryIn}
-	if x.meta != nil {
-		r.MCP, r.RPCID = x.meta.rpcID != "", x.meta.rpcID
+	if m := x.meta; m != nil {
+		r.MCP, r.RPCID, r.Stateless, r.Tool = m.rpcID != "", m.rpcID, m.stateless, m.tool != ""
+		if code == "approval.spent" {
+			r.Detail = "Ask for another one at " + m.askAt + ", then call again with another key."
+			r.More = map[string]any{"approval_required": true, "elevation_url": m.askAt}
+		}
 	}
 	answer := r.Answer()
 	var headers []*corev3.HeaderValueOption

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -81,8 +82,11 @@ func TestApprovalIsSpentOnce(t *testing.T) {
 	e.end()
 	e = w.open(t)
 	defer e.end()
-	if got := reasonOf(t, e.request(approved("d-5", "key_hash", hex.EncodeToString(other[:])))); got != "approval.spent" {
-		t.Errorf("a second use: %s", got)
+	answer := e.request(approved("d-5", "key_hash", hex.EncodeToString(other[:]), "elevation_url", "https://dealer.example/elevate", "stateless", "true"))
+	for _, want := range []string{`"isError":true`, `"resultType":"complete"`, `"reason":"approval.spent"`, `"elevation_url":"https://dealer.example/elevate"`} {
+		if !strings.Contains(string(answer.GetBody()), want) {
+			t.Errorf("a second use: no %s in %s", want, answer.GetBody())
+		}
 	}
 	if _, known, err := w.claims.Show(t.Context(), other); known || err != nil {
 		t.Errorf("the claim of what wasn't executed is still there: %v, %v", known, err)

@@ -35,6 +35,8 @@ type metadata struct {
 	slotLimit   int
 	bindSession bool
 	approval    string // id of the approval to spend; empty: none is needed
+	askAt       string // where another approval is asked for
+	stateless   bool   // MCP 2026-07-28 or later
 }
 
 // Wider than what can be configured.
@@ -74,6 +76,8 @@ func readMetadata(encoded string) (*metadata, error) {
 		slotLimit:   s.number("slot_limit"),
 		bindSession: s.choice("bind_session", "true", ""),
 		approval:    values["approval_id"],
+		askAt:       values["elevation_url"],
+		stateless:   s.choice("stateless", "true", ""),
 	}
 	m.keyed = s.digest("key_hash", (*[32]byte)(&m.key))
 	fingerprinted := s.digest("fingerprint", &m.fingerprint)

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,15 +55,15 @@ type AzurePIM struct {
 func NewAzurePIM(cfg *AzurePIMConfig, now func() time.Time) (*AzurePIM, error) {
 	a := &AzurePIM{
 		portal: cfg.PortalURL, standing: cfg.Standing, adminAssigns: cfg.AdminAssign,
-		ticketSystem: orElse(cfg.TicketSystem, "sallyport"), now: now,
+		ticketSystem: cmp.Or(cfg.TicketSystem, "sallyport"), now: now,
 	}
 	var errs []error
 	var err error
-	a.endpoint, err = baseURL(orElse(cfg.Endpoint, "https://graph.microsoft.com/v1.0"))
+	a.endpoint, err = baseURL(cmp.Or(cfg.Endpoint, "https://graph.microsoft.com/v1.0"))
 	errs = append(errs, inField("endpoint", err))
 	a.client, err = newClient(cfg.CAFile, now)
 	errs = append(errs, inField("ca_file", err))
-	authority, err := baseURL(orElse(cfg.Authority, "https://login.microsoftonline.com"))
+	authority, err := baseURL(cmp.Or(cfg.Authority, "https://login.microsoftonline.com"))
 	errs = append(errs, inField("authority", err), cfg.checkTenant())
 	if cfg.PortalURL != "" {
 		errs = append(errs, inField("portal_url", checkPage(cfg.PortalURL)))
@@ -197,7 +198,7 @@ func (a *AzurePIM) counts(ctx context.Context, role *azureRole, i *azureInstance
 
 // filed reports whether an assignment comes from a request that we filed.
 func (a *AzurePIM) filed(ctx context.Context, role *azureRole, i *azureInstance) (bool, error) {
-	schedule := orElse(i.RoleScheduleID, i.GroupScheduleID)
+	schedule := cmp.Or(i.RoleScheduleID, i.GroupScheduleID)
 	if !graphIDPattern.MatchString(schedule) {
 		return false, nil // made elsewhere: those of requests are such ids
 	}

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -92,7 +93,7 @@ func (a *AzurePIM) File(ctx context.Context, what Filing) (Filed, error) {
 
 // cutReason is the reason as a provider takes it; without one, the tool's name.
 func cutReason(reason, tool string) string {
-	reason = strings.ToValidUTF8(orElse(reason, tool), "\uFFFD")
+	reason = strings.ToValidUTF8(cmp.Or(reason, tool), "\uFFFD")
 	if utf8.RuneCountInString(reason) > longestReason {
 		return string([]rune(reason)[:longestReason-1]) + "…"
 	}

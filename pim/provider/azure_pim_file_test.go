@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
 
 func assigns(c *AzurePIMConfig) { c.AdminAssign = true }
@@ -25,7 +27,7 @@ func wantFiled(t *testing.T, p Provider, what Filing, want FiledState) Filed {
 
 func TestAzureUsersActivateTheirRolesThemselves(t *testing.T) {
 	t.Parallel()
-	g := newGraph(t, roleWrites, groupWrites)
+	g := newGraph(t, providertest.RoleWrites, providertest.GroupWrites)
 	for want, c := range map[string]struct {
 		who    Subject
 		config func(*AzurePIMConfig)
@@ -39,8 +41,8 @@ func TestAzureUsersActivateTheirRolesThemselves(t *testing.T) {
 			t.Errorf("got %+v, %v; want %s", filed, err, want)
 		}
 	}
-	if len(g.calls) != 0 {
-		t.Errorf("Graph was asked: %v", g.calls)
+	if len(g.Calls) != 0 {
+		t.Errorf("Graph was asked: %v", g.Calls)
 	}
 }
 
@@ -52,14 +54,14 @@ func TestAzureRequestBecomesAnAssignment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at, group := &clock{}, name == "group"
-			g := newGraph(t, roleWrites, groupWrites)
-			g.status = "PendingApproval"
+			g := newGraph(t, providertest.RoleWrites, providertest.GroupWrites)
+			g.Status = "PendingApproval"
 			p := g.connect(t, assigns, at.now)
 			ref := wantFiled(t, p, anHour(who), FiledPending).Ref
 			wantPoll(t, p, ref, who, FiledPending)
 			wantStatus(t, p, who, Status{})
 
-			request := *g.requests[ref]
+			request := *g.Requests[ref]
 			ticket := request["ticketInfo"].(object)
 			if request["justification"] != "ticket 4711" || ticket["ticketSystem"] != "sallyport" || ticket["ticketNumber"] != "wipe_vehicle" {
 				t.Errorf("filed %v", request)
@@ -68,7 +70,7 @@ func TestAzureRequestBecomesAnAssignment(t *testing.T) {
 			wantPoll(t, p, ref, who, FiledPending)
 
 			end := noon.Add(time.Hour)
-			g.instances[group] = []object{g.assigned(request, noon, end, group)}
+			g.Instances[group] = []object{providertest.GraphAssignment(request, noon, end)}
 			if filed := wantPoll(t, p, ref, who, FiledActive); !filed.Until.Equal(end) {
 				t.Errorf("until %v, want %v", filed.Until, end)
 			}
@@ -82,8 +84,8 @@ func TestAzureRequestBecomesAnAssignment(t *testing.T) {
 
 func TestAzureRequestIsInForceAtOnce(t *testing.T) {
 	t.Parallel()
-	g := newGraph(t, roleWrites)
-	g.instantly = true
+	g := newGraph(t, providertest.RoleWrites)
+	g.Instantly = true
 	filed := wantFiled(t, g.connect(t, assigns, atNoon), anHour(aliceAdmin), FiledActive)
 	if !filed.Until.Equal(noon.Add(time.Hour)) {
 		t.Errorf("until %v", filed.Until)
@@ -99,13 +101,13 @@ func TestAzureStatesOfARequest(t *testing.T) {
 	} {
 		t.Run(status, func(t *testing.T) {
 			t.Parallel()
-			g := newGraph(t, roleWrites)
+			g := newGraph(t, providertest.RoleWrites)
 			p := g.connect(t, assigns, atNoon)
 			ref := wantFiled(t, p, anHour(aliceAdmin), FiledPending).Ref
-			(*g.requests[ref])["status"] = status
+			(*g.Requests[ref])["status"] = status
 			wantPoll(t, p, ref, aliceAdmin, want)
 			// Nor does an assignment of another make one of a request that was not granted.
-			g.instances[false] = []object{activated(nil)}
+			g.Instances[false] = []object{activated(nil)}
 			if !strings.HasPrefix(strings.ToLower(status), "p") && want != FiledPending {
 				wantPoll(t, p, ref, aliceAdmin, want)
 			}
@@ -119,17 +121,17 @@ func TestAzurePollRefusesOtherAnswers(t *testing.T) {
 		"unknown status": {"status": "unknownFutureValue"}, "no status": {"status": nil}, "another id": {"id": "x"}, "no id": {"id": nil},
 		"another user": {"principalId": azureMallet}, "another role": {"roleDefinitionId": azureOther}, "another scope": {"directoryScopeId": "/x"},
 	} {
-		g := newGraph(t, roleWrites)
+		g := newGraph(t, providertest.RoleWrites)
 		p := g.connect(t, assigns, atNoon)
 		ref := wantFiled(t, p, anHour(aliceAdmin), FiledPending).Ref
 		for k, v := range change {
-			(*g.requests[ref])[k] = v
+			(*g.Requests[ref])[k] = v
 		}
 		if filed, err := p.Poll(t.Context(), ref, aliceAdmin); !errors.Is(err, ErrAnswer) {
 			t.Errorf("%s: got %+v, %v", name, filed, err)
 		}
 	}
-	g := newGraph(t, roleWrites)
+	g := newGraph(t, providertest.RoleWrites)
 	if _, err := g.connect(t, assigns, atNoon).Poll(t.Context(), azureOther, aliceAdmin); !isStatus(err, http.StatusNotFound) {
 		t.Errorf("unknown request: got %v", err)
 	}
@@ -139,19 +141,19 @@ func TestAzurePollRefusesOtherAnswers(t *testing.T) {
 func TestAzureRequestThatNeverShows(t *testing.T) {
 	t.Parallel()
 	at := &clock{}
-	g := newGraph(t, roleWrites)
+	g := newGraph(t, providertest.RoleWrites)
 	p := g.connect(t, assigns, at.now)
 	ref := wantFiled(t, p, anHour(aliceAdmin), FiledPending).Ref
 	at.advance(azureProvisions)
 	wantPoll(t, p, ref, aliceAdmin, FiledPending)
-	(*g.requests[ref])["scheduleInfo"].(object)["startDateTime"] = noon.Add(2 * time.Hour)
+	(*g.Requests[ref])["scheduleInfo"].(object)["startDateTime"] = noon.Add(2 * time.Hour)
 	at.advance(time.Hour)
 	wantPoll(t, p, ref, aliceAdmin, FiledPending) // begins in the future
 	at.advance(2 * time.Hour)
 	wantPoll(t, p, ref, aliceAdmin, FiledExpired)
-	(*g.requests[ref])["scheduleInfo"].(object)["startDateTime"] = at.now().Add(-time.Minute)
+	(*g.Requests[ref])["scheduleInfo"].(object)["startDateTime"] = at.now().Add(-time.Minute)
 	wantPoll(t, p, ref, aliceAdmin, FiledPending)
-	(*g.requests[ref])["scheduleInfo"].(object)["expiration"] = object{"endDateTime": at.now()}
+	(*g.Requests[ref])["scheduleInfo"].(object)["expiration"] = object{"endDateTime": at.now()}
 	wantPoll(t, p, ref, aliceAdmin, FiledExpired)
 }
 
@@ -169,14 +171,14 @@ func TestAzureCountsOnlyItsOwnAssignments(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGraph(t, roleWrites)
-			g.instantly = true
+			g := newGraph(t, providertest.RoleWrites)
+			g.Instantly = true
 			p := g.connect(t, assigns, atNoon)
 			ref := wantFiled(t, p, anHour(aliceAdmin), FiledActive).Ref
 			for k, v := range change {
-				(*g.requests[ref])[k] = v
+				(*g.Requests[ref])[k] = v
 			}
-			g.leakedRequests = []object{*g.requests[ref]} // whatever the filter
+			g.LeakedRequests = []object{*g.Requests[ref]} // whatever the filter
 			want := Status{}
 			if change == nil {
 				want = isActive(noon.Add(time.Hour), "instance-"+ref)
@@ -185,7 +187,7 @@ func TestAzureCountsOnlyItsOwnAssignments(t *testing.T) {
 			// Whoever doesn't file counts none of them.
 			wantStatus(t, g.connect(t, nil, atNoon), aliceAdmin, Status{})
 			for _, schedule := range []any{nil, "x' or principalId ne '", strings.Repeat("x", 300)} {
-				g.instances[false][0]["roleAssignmentScheduleId"] = schedule
+				g.Instances[false][0]["roleAssignmentScheduleId"] = schedule
 				wantStatus(t, p, aliceAdmin, Status{})
 			}
 		})
@@ -194,7 +196,7 @@ func TestAzureCountsOnlyItsOwnAssignments(t *testing.T) {
 
 func TestAzureRefusesAFiling(t *testing.T) {
 	t.Parallel()
-	g := newGraph(t, roleWrites)
+	g := newGraph(t, providertest.RoleWrites)
 	p := g.connect(t, assigns, atNoon)
 	wantFiled(t, p, anHour(aliceAdmin), FiledPending)
 	_, err := p.File(t.Context(), anHour(aliceAdmin))
@@ -207,7 +209,7 @@ func TestAzureRefusesAFiling(t *testing.T) {
 			t.Errorf("%v: got %v", d, err)
 		}
 	}
-	reader := newGraph(t, roleReads)
+	reader := newGraph(t, providertest.RoleReads)
 	if _, err := reader.connect(t, assigns, atNoon).File(t.Context(), anHour(aliceAdmin)); !isStatus(err, http.StatusForbidden) {
 		t.Errorf("without permission: got %v", err)
 	}
@@ -215,12 +217,12 @@ func TestAzureRefusesAFiling(t *testing.T) {
 
 func TestAzureFilesOnceWhateverHappens(t *testing.T) {
 	t.Parallel()
-	g := newGraph(t, roleWrites)
+	g := newGraph(t, providertest.RoleWrites)
 	posts := 0
-	g.override = func(w http.ResponseWriter, r *http.Request) bool {
+	g.Override = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost {
 			posts++
-			graphError(w, http.StatusBadGateway, "BadGateway", "x")
+			providertest.GraphError(w, http.StatusBadGateway, "BadGateway", "x")
 		}
 		return r.Method == http.MethodPost
 	}

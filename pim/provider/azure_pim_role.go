@@ -36,6 +36,12 @@ func azureSubject(who Subject) (azureRole, error) {
 	return r, err
 }
 
+// CheckRole implements RoleChecker.
+func (a *AzurePIM) CheckRole(role string) error {
+	_, err := azureRoleOf(role)
+	return err
+}
+
 func azureRoleOf(text string) (azureRole, error) {
 	kind, rest, _ := strings.Cut(text, "/")
 	id, rest, _ := strings.Cut(rest, "/")

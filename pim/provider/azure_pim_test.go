@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
 
 var (
@@ -54,8 +56,8 @@ func TestAzureCountsAssignments(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGraph(t, roleReads)
-			g.instances[false] = []object{c.instance}
+			g := newGraph(t, providertest.RoleReads)
+			g.Instances[false] = []object{c.instance}
 			wantStatus(t, g.connect(t, c.config, atNoon), Subject{User: azureAlice, Role: aliceAdmin.Role + c.role}, c.want)
 		})
 	}
@@ -78,8 +80,8 @@ func TestAzureCountsGroups(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGraph(t, groupReads)
-			g.instances[true] = []object{c.instance}
+			g := newGraph(t, providertest.GroupReads)
+			g.Instances[true] = []object{c.instance}
 			wantStatus(t, g.connect(t, nil, atNoon), aliceMember, c.want)
 		})
 	}
@@ -101,8 +103,8 @@ func TestAzureBelievesNoItemOfOthers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGraph(t, roleReads, groupReads)
-			g.leaked = []object{item}
+			g := newGraph(t, providertest.RoleReads, providertest.GroupReads)
+			g.Leaked = []object{item}
 			p := g.connect(t, func(c *AzurePIMConfig) { c.Standing = true }, atNoon)
 			wantStatus(t, p, aliceAdmin, Status{})
 			if name != "a group's" {
@@ -115,16 +117,16 @@ func TestAzureBelievesNoItemOfOthers(t *testing.T) {
 func TestAzureTakesTheOneThatLastsLongest(t *testing.T) {
 	t.Parallel()
 	for pageSize := 1; pageSize <= 4; pageSize++ {
-		g := newGraph(t, roleReads)
-		g.pageSize = pageSize
-		g.instances[false] = []object{
+		g := newGraph(t, providertest.RoleReads)
+		g.PageSize = pageSize
+		g.Instances[false] = []object{
 			activated(object{"id": "ended", "endDateTime": noon.Add(-time.Hour)}),
 			activated(object{"id": "short"}),
 			activated(object{"id": "long", "endDateTime": noon.Add(3 * time.Hour)}),
 			activated(object{"id": "middle", "endDateTime": noon.Add(2 * time.Hour)}),
 		}
 		wantStatus(t, g.connect(t, nil, atNoon), aliceAdmin, isActive(noon.Add(3*time.Hour), "long"))
-		g.instances[false] = append(g.instances[false], activated(object{"id": "endless", "endDateTime": nil}), activated(nil))
+		g.Instances[false] = append(g.Instances[false], activated(object{"id": "endless", "endDateTime": nil}), activated(nil))
 		standing := func(c *AzurePIMConfig) { c.Standing = true }
 		wantStatus(t, g.connect(t, standing, atNoon), aliceAdmin, Status{Active: true, Evidence: "endless"})
 	}
@@ -133,11 +135,11 @@ func TestAzureTakesTheOneThatLastsLongest(t *testing.T) {
 func TestAzurePagesStayAtTheirOrigin(t *testing.T) {
 	t.Parallel()
 	stolen := make(chan string, 10)
-	elsewhere, _ := serveTLS(t, func(_ http.ResponseWriter, r *http.Request) { stolen <- r.Header.Get("Authorization") })
+	elsewhere, _ := providertest.ServeTLS(t, func(_ http.ResponseWriter, r *http.Request) { stolen <- r.Header.Get("Authorization") })
 	for _, origin := range []string{elsewhere, "http://127.0.0.1:1", "//evil.example", "https://graph.microsoft.com.evil.example", "https://user@graph.microsoft.com"} {
-		g := newGraph(t, roleReads)
-		g.pageSize, g.nextOrigin = 1, origin
-		g.instances[false] = []object{activated(nil), activated(nil)}
+		g := newGraph(t, providertest.RoleReads)
+		g.PageSize, g.NextOrigin = 1, origin
+		g.Instances[false] = []object{activated(nil), activated(nil)}
 		if got, err := g.connect(t, nil, atNoon).Check(t.Context(), aliceAdmin); !errors.Is(err, ErrAnswer) || got.Active {
 			t.Errorf("%s: got %+v, %v", origin, got, err)
 		}
@@ -149,22 +151,22 @@ func TestAzurePagesStayAtTheirOrigin(t *testing.T) {
 
 func TestAzureListsDontGoOnForEver(t *testing.T) {
 	t.Parallel()
-	g := newGraph(t, roleReads)
-	g.override = func(w http.ResponseWriter, r *http.Request) bool {
-		writeJSON(w, http.StatusOK, object{"value": []object{activated(nil)}, "@odata.nextLink": g.url + r.URL.RequestURI()})
+	g := newGraph(t, providertest.RoleReads)
+	g.Override = func(w http.ResponseWriter, r *http.Request) bool {
+		providertest.WriteJSON(w, http.StatusOK, object{"value": []object{activated(nil)}, "@odata.nextLink": g.URL + r.URL.RequestURI()})
 		return true
 	}
 	if got, err := g.connect(t, nil, atNoon).Check(t.Context(), aliceAdmin); !errors.Is(err, ErrAnswer) || got.Active {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if n := len(g.calls); n > maxPages+1 {
+	if n := len(g.Calls); n > maxPages+1 {
 		t.Errorf("asked %d times", n)
 	}
 }
 
 func TestAzureWithoutPermission(t *testing.T) {
 	t.Parallel()
-	for _, permissions := range [][]string{nil, {groupReads, groupWrites}} {
+	for _, permissions := range [][]string{nil, {providertest.GroupReads, providertest.GroupWrites}} {
 		_, err := newGraph(t, permissions...).connect(t, nil, atNoon).Check(t.Context(), aliceAdmin)
 		var failure *Error
 		if !errors.As(err, &failure) || failure.Status != 403 || !strings.Contains(failure.Message, "PermissionScopeNotGranted") {
@@ -175,26 +177,26 @@ func TestAzureWithoutPermission(t *testing.T) {
 
 func TestAzureGetsAnotherTokenOnce(t *testing.T) {
 	t.Parallel()
-	g := newGraph(t, roleReads)
-	g.instances[false] = []object{activated(nil)}
+	g := newGraph(t, providertest.RoleReads)
+	g.Instances[false] = []object{activated(nil)}
 	p := g.connect(t, nil, atNoon)
 	active := isActive(noon.Add(time.Hour), "lAPpYvVpN0KRkAEhdxReEAWz5Gtet_xOv8wxvTtTpfg-1")
 	wantStatus(t, p, aliceAdmin, active)
 	wantStatus(t, p, aliceAdmin, active)
-	g.token = "withdrawn"
+	g.Token = "withdrawn"
 	wantStatus(t, p, aliceAdmin, active)
-	if g.tokens != 2 {
-		t.Errorf("%d tokens, want 2", g.tokens)
+	if g.Tokens != 2 {
+		t.Errorf("%d tokens, want 2", g.Tokens)
 	}
-	g.override = func(w http.ResponseWriter, _ *http.Request) bool {
-		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "no: "+g.token)
+	g.Override = func(w http.ResponseWriter, _ *http.Request) bool {
+		providertest.GraphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "no: "+g.Token)
 		return true
 	}
 	if _, err := p.Check(t.Context(), aliceAdmin); !isStatus(err, 401) || strings.Contains(err.Error(), "graph-token") {
 		t.Errorf("got %v, want the 401 without the token", err)
 	}
-	if g.tokens != 3 {
-		t.Errorf("%d tokens, want 3", g.tokens)
+	if g.Tokens != 3 {
+		t.Errorf("%d tokens, want 3", g.Tokens)
 	}
 }
 
@@ -224,8 +226,8 @@ func TestAzureRefusesOddAnswers(t *testing.T) {
 		"link, number": `{"value":[],"@odata.nextLink":1}`,
 		"link, bad":    `{"value":[],"@odata.nextLink":"https://%zz"}`,
 	} {
-		g := newGraph(t, roleReads)
-		g.override = func(w http.ResponseWriter, _ *http.Request) bool { answerJSON(w, 200, body); return true }
+		g := newGraph(t, providertest.RoleReads)
+		g.Override = func(w http.ResponseWriter, _ *http.Request) bool { answerJSON(w, 200, body); return true }
 		if got, err := g.connect(t, nil, atNoon).Check(t.Context(), aliceAdmin); !errors.Is(err, ErrAnswer) || got.Active {
 			t.Errorf("%s: got %+v, %v; want ErrAnswer", name, got, err)
 		}
@@ -242,10 +244,10 @@ func asText(v any) string {
 
 func TestAzureIsThrottled(t *testing.T) {
 	t.Parallel()
-	g := newGraph(t, roleReads)
-	g.override = func(w http.ResponseWriter, _ *http.Request) bool {
+	g := newGraph(t, providertest.RoleReads)
+	g.Override = func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Retry-After", "13")
-		graphError(w, http.StatusTooManyRequests, "TooManyRequests", "Too many requests.")
+		providertest.GraphError(w, http.StatusTooManyRequests, "TooManyRequests", "Too many requests.")
 		return true
 	}
 	_, err := g.connect(t, nil, atNoon).Check(t.Context(), aliceAdmin)
@@ -270,7 +272,7 @@ func badAzureSubjects() []Subject {
 
 func TestAzureRefusesWhatIsNoID(t *testing.T) {
 	t.Parallel()
-	g := newGraph(t, roleReads, roleWrites)
+	g := newGraph(t, providertest.RoleReads, providertest.RoleWrites)
 	p := g.connect(t, func(c *AzurePIMConfig) { c.AdminAssign = true }, atNoon)
 	for _, who := range badAzureSubjects() {
 		_, checked := p.Check(t.Context(), who)
@@ -285,8 +287,8 @@ func TestAzureRefusesWhatIsNoID(t *testing.T) {
 			t.Errorf("request %q: got %v", ref, err)
 		}
 	}
-	if len(g.calls) != 0 {
-		t.Errorf("Graph was asked: %v", g.calls)
+	if len(g.Calls) != 0 {
+		t.Errorf("Graph was asked: %v", g.Calls)
 	}
 }
 
@@ -305,7 +307,7 @@ func FuzzAzureSubject(f *testing.F) {
 		if r.group != "" {
 			want = fmt.Sprint(map[string]string{"principalId": user, "groupId": r.group})
 		}
-		if clauses, ok := parseOData(r.filter()); !ok || fmt.Sprint(clauses) != want {
+		if clauses, ok := providertest.ParseOData(r.filter()); !ok || fmt.Sprint(clauses) != want {
 			t.Errorf("the filter says %v (%s), want %s", clauses, r.filter(), want)
 		}
 	})
@@ -315,7 +317,7 @@ func FuzzAzureSubject(f *testing.F) {
 func FuzzODataText(f *testing.F) {
 	f.Add("' or 1 eq 1")
 	f.Fuzz(func(t *testing.T, text string) {
-		clauses, ok := parseOData("a eq " + odataText(text) + " and b eq 'x'")
+		clauses, ok := providertest.ParseOData("a eq " + odataText(text) + " and b eq 'x'")
 		if !ok || len(clauses) != 2 || clauses["a"] != text {
 			t.Errorf("%q became %v", text, clauses)
 		}

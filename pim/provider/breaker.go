@@ -14,17 +14,25 @@ const (
 	breakerLongest  = time.Minute      // of what a provider asks for with Retry-After
 )
 
-// breaker stops questions to a provider that fails. The guard's mutex guards it.
+// breaker stops questions to a provider that fails. One user whose questions fail is
+// held back alone: nobody must be able to shut out the others. The guard's mutex
+// guards it.
 type breaker struct {
 	failures int
-	answered time.Time // last time that the provider answered
-	until    time.Time // open until then, and a probe after it; zero: closed
+	users    map[string]bool // whose questions they were, as far as it matters
+	alone    string          // the user who is held back
+	aloneFor time.Time       // until then
+	answered time.Time       // last time that the provider answered
+	until    time.Time       // open until then, and a probe after it; zero: closed
 	probing  bool
 	refusal  error // ErrOpen with what made it open
 }
 
-// refuses returns why nothing may be asked now, or nil.
-func (b *breaker) refuses(now time.Time) error {
+// refuses returns why nothing may be asked about a user now, or nil.
+func (b *breaker) refuses(now time.Time, user string) error {
+	if user == b.alone && now.Before(b.aloneFor) {
+		return b.refusal
+	}
 	if b.until.IsZero() || !b.probing && !now.Before(b.until) {
 		return nil
 	}
@@ -38,20 +46,20 @@ func (b *breaker) admit() (probe bool) {
 	return b.probing
 }
 
-// after takes the outcome of a question that was asked at a time.
-func (b *breaker) after(asked, now time.Time, probe bool, err error) {
+// after takes the outcome of a question about a user that was asked at a time.
+func (b *breaker) after(user string, asked, now time.Time, probe bool, err error) {
 	if probe {
 		b.probing = false
 	}
 	switch throttled := throttle(err); {
 	case throttled > 0:
 		b.open(now, throttled, err)
-	case !failing(err):
+	case !Failing(err):
 		b.succeed(now, probe, err)
 	case probe:
 		b.open(now, breakerOpen, err)
 	case b.until.IsZero():
-		b.fail(asked, now, err)
+		b.fail(user, asked, now, err)
 	}
 }
 
@@ -59,19 +67,30 @@ func (b *breaker) after(asked, now time.Time, probe bool, err error) {
 // provider is there, but doesn't make up for failures.
 func (b *breaker) succeed(now time.Time, probe bool, err error) {
 	if probe {
-		b.until, b.failures = time.Time{}, 0
+		b.until, b.failures, b.users = time.Time{}, 0, nil
 	}
 	if err == nil {
-		b.failures, b.answered = 0, now
+		b.failures, b.users, b.answered = 0, nil, now
 	}
 }
 
 // fail counts a failure. A whole deadline in which the provider answered nobody is
-// enough to open at once: else each of the next callers would wait for it, too.
-func (b *breaker) fail(asked, now time.Time, err error) {
+// enough: else each of the next callers would wait for it, too.
+func (b *breaker) fail(user string, asked, now time.Time, err error) {
 	b.failures++
+	if len(b.users) < 2 {
+		if b.users == nil {
+			b.users = make(map[string]bool)
+		}
+		b.users[user] = true
+	}
 	hung := errors.Is(err, context.DeadlineExceeded) && b.answered.Before(asked)
-	if hung || b.failures >= breakerFailures {
+	switch {
+	case !hung && b.failures < breakerFailures:
+	case len(b.users) < 2:
+		b.alone, b.aloneFor = user, now.Add(breakerOpen)
+		b.refuse(err)
+	default:
 		b.open(now, breakerOpen, err)
 	}
 }
@@ -80,9 +99,11 @@ func (b *breaker) open(now time.Time, wait time.Duration, err error) {
 	if until := now.Add(wait); until.After(b.until) {
 		b.until = until
 	}
-	// The text only: a refusal isn't another answer of the provider.
-	b.refusal = fmt.Errorf("%w: %s", ErrOpen, err.Error())
+	b.refuse(err)
 }
+
+// refuse keeps the text only: a refusal isn't another answer of the provider.
+func (b *breaker) refuse(err error) { b.refusal = fmt.Errorf("%w: %s", ErrOpen, err.Error()) }
 
 // throttle is for how long a provider asks to be left alone; zero: it doesn't.
 func throttle(err error) time.Duration {
@@ -98,10 +119,11 @@ func throttle(err error) time.Duration {
 	return 0
 }
 
-// failing reports whether an error is about the provider and not about one subject:
-// who can make questions fail mustn't be able to close it for everybody.
-func failing(err error) bool {
-	if err == nil || errors.Is(err, ErrSubject) || errors.Is(err, ErrUnsupported) {
+// Failing reports whether an error says that the provider fails, and not something
+// about one subject or about how much is asked: who can make questions fail mustn't be
+// able to close it for everybody, nor to go around it.
+func Failing(err error) bool {
+	if err == nil || errors.Is(err, ErrSubject) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrBusy) {
 		return false
 	}
 	var answer *Error

@@ -43,6 +43,7 @@ func TestGuardBreakerLetsOneProbeThrough(t *testing.T) {
 	bubble(t, func(t *testing.T, g *Guard, f *fake) {
 		f.does(hang)
 		wantCheck(t, g, ann, false, context.DeadlineExceeded, guardTimeout)
+		wantCheck(t, g, user(7), false, context.DeadlineExceeded, guardTimeout)
 		time.Sleep(breakerOpen)
 		f.does(func(context.Context, Subject) (Status, error) {
 			time.Sleep(time.Second)
@@ -55,6 +56,43 @@ func TestGuardBreakerLetsOneProbeThrough(t *testing.T) {
 		wait.Wait()
 		wantCheck(t, g, user(1), true, nil, time.Second)
 	})
+}
+
+// A user whose questions alone fail shuts out nobody else, and waits.
+func TestGuardOneUserAlone(t *testing.T) {
+	for name, failure := range map[string]func(context.Context, Subject) (Status, error){
+		"fails": func(context.Context, Subject) (Status, error) { return Status{}, &Error{Status: 500} },
+		"hangs": hang,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, g *Guard, f *fake) {
+				f.does(func(ctx context.Context, who Subject) (Status, error) {
+					if who == ann {
+						return failure(ctx, who)
+					}
+					return Status{Active: true}, nil
+				})
+				for range 2 * breakerFailures {
+					_, _ = g.Check(t.Context(), ann)
+				}
+				if _, err := g.Check(t.Context(), ann); !errors.Is(err, ErrOpen) {
+					t.Errorf("the one who fails: %v", err)
+				}
+				if _, err := g.Check(t.Context(), Subject{User: ann.User, Role: "another"}); !errors.Is(err, ErrOpen) {
+					t.Errorf("the same user with another role: %v", err)
+				}
+				for i := range 3 {
+					wantCheck(t, g, user(i), true, nil, 0)
+				}
+				if g.Counts().Open {
+					t.Error("it is open for everybody")
+				}
+				time.Sleep(breakerOpen)
+				f.answers(Status{Active: true}, nil)
+				wantCheck(t, g, ann, true, nil, 0)
+			})
+		})
+	}
 }
 
 func TestGuardSuccessStartsAnew(t *testing.T) {

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,7 @@ type logon struct {
 }
 
 func newLogon(cfg *LogonConfig, endpoint string, c *client, now func() time.Time) (*logon, error) {
-	method := orElse(cfg.Method, "CyberArk")
+	method := cmp.Or(cfg.Method, "CyberArk")
 	switch {
 	case method != "CyberArk" && method != "LDAP" && method != "RADIUS":
 		return nil, fmt.Errorf("method: %s is none of CyberArk, LDAP, RADIUS", clip(method))

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -115,7 +116,7 @@ func pvwaTemplate(cfg *CyberArkConfig) *TemplateConfig {
 
 // uarTemplate asks Access Requests.
 func uarTemplate(cfg *CyberArkConfig) (*TemplateConfig, error) {
-	kind, role, end := orElse(cfg.UAR.RequestType, "ON_DEMAND"), "requestDetails."+orElse(cfg.UAR.RoleField, "roleId"), "requestDate"
+	kind, role, end := cmp.Or(cfg.UAR.RequestType, "ON_DEMAND"), "requestDetails."+cmp.Or(cfg.UAR.RoleField, "roleId"), "requestDate"
 	switch kind {
 	case "ON_DEMAND":
 	case "DUAL_CONTROL":
@@ -181,7 +182,7 @@ func uarRequests(form *CyberArkUAR, kind, to string, runs, finished []Predicate)
 	filing.TemplateCall = TemplateCall{Method: "POST", URL: "/api/workflows/requests", Body: fmt.Sprintf(
 		`{"targetCategory":%q,"requestType":%q,"requestDetails":{"locationType":%q,%q:"{role_id}","workspaceId":"{workspace_id}","orgId":"{org_id}",`+
 			`"reason":"{reason}","priority":"Medium","timezone":"{timezone}","requestDate":"{from_date}","timeFrom":"{from_clock}",%s"timeTo":"{to_clock}"}}`,
-		orElse(form.TargetCategory, "CLOUD_CONSOLE"), kind, orElse(form.LocationType, "Azure"), orElse(form.RoleField, "roleId"), endDate)}
+		cmp.Or(form.TargetCategory, "CLOUD_CONSOLE"), kind, cmp.Or(form.LocationType, "Azure"), cmp.Or(form.RoleField, "roleId"), endDate)}
 	polling.TemplateCall = TemplateCall{URL: "/api/workflows/requests/{ref}"}
 	return &filing, &polling
 }

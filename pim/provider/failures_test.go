@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
 
 // noon is the time of tests whose providers look at the clock.
@@ -26,14 +28,6 @@ func secretIn(t testing.TB, text string) string {
 		t.Fatal(err)
 	}
 	return name
-}
-
-// serve runs a server until the end of the test.
-func serve(t testing.TB, handler http.HandlerFunc) string {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
 }
 
 func answerJSON(w http.ResponseWriter, status int, text string) {
@@ -73,13 +67,13 @@ func testFailures(t *testing.T, who Subject, connect func(t *testing.T, endpoint
 	for name, handler := range garbage() {
 		t.Run("garbage/"+name, func(t *testing.T) {
 			t.Parallel()
-			wantFailure(t, connect(t, serve(t, handler)), who, 0)
+			wantFailure(t, connect(t, providertest.Serve(t, handler)), who, 0)
 		})
 	}
 	for _, status := range []int{301, 302, 307, 400, 401, 403, 404, 409, 429, 500, 502, 503, 504} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
-			wantFailure(t, connect(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			wantFailure(t, connect(t, providertest.Serve(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Location", "/elsewhere")
 				w.Header().Set("Retry-After", "17")
 				answerJSON(w, status, `{"elevated":true,"ErrorCode":"PASWS042E","ErrorMessage":"It didn't work"}`)
@@ -88,12 +82,12 @@ func testFailures(t *testing.T, who Subject, connect func(t *testing.T, endpoint
 	}
 	t.Run("hang", func(t *testing.T) {
 		t.Parallel()
-		p := connect(t, serve(t, func(_ http.ResponseWriter, r *http.Request) { untilGone(r) }))
+		p := connect(t, providertest.Serve(t, func(_ http.ResponseWriter, r *http.Request) { untilGone(r) }))
 		wantDeadline(t, p, who)
 	})
 	t.Run("slow", func(t *testing.T) {
 		t.Parallel()
-		p := connect(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		p := connect(t, providertest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			answerJSON(w, 200, `{"elevated":`)
 			_ = http.NewResponseController(w).Flush()
 			untilGone(r)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// GenericConfig is a service that speaks our own small protocol (docs: providers).
+// GenericConfig is a service that speaks our own small protocol (docs/providers.md).
 type GenericConfig struct {
 	Endpoint string // base URL
 	// TokenFile holds a bearer token; it may be replaced at any time. Secret. Empty: none.

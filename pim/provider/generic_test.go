@@ -6,11 +6,12 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
 
 func newGeneric(t testing.TB, endpoint, tokenFile string) *Generic {
@@ -50,7 +51,7 @@ func TestGenericCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGeneric(t, serve(t, jsonAnswer(200, c.answer)), "")
+			g := newGeneric(t, providertest.Serve(t, jsonAnswer(200, c.answer)), "")
 			got, err := g.Check(t.Context(), ann)
 			if !got.Until.Equal(c.want.Until) || got.Active != c.want.Active || got.Evidence != c.want.Evidence || !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
 				t.Errorf("Check = %+v, %v; want %+v, %v", got, err, c.want, c.err)
@@ -66,7 +67,7 @@ func TestGenericFailures(t *testing.T) {
 
 func TestGenericAsks(t *testing.T) {
 	t.Parallel()
-	g := newGeneric(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	g := newGeneric(t, providertest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		var body any
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			t.Error(err)
@@ -94,7 +95,7 @@ func TestGenericTokenIsReplaced(t *testing.T) {
 		}
 	}
 	accepted, asked := "old", 0
-	g := newGeneric(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	g := newGeneric(t, providertest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		asked++
 		if r.Header.Get("Authorization") != "Bearer "+accepted {
 			replace("newer")
@@ -121,71 +122,37 @@ func TestGenericTokenIsReplaced(t *testing.T) {
 	}
 }
 
-// genericService keeps requests as a service with the whole protocol does.
-type genericService struct {
-	*testing.T
-	mu     sync.Mutex
-	status string
-	until  string
-}
-
-func (s *genericService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	request := `{"request_id":"r/1","status":"` + s.status + `","approval_url":"https://pam.example.com/r/1","until":` + s.until + `}`
-	switch r.Method + " " + r.URL.EscapedPath() {
-	case "POST /request-elevation":
-		var body map[string]any
-		_ = json.NewDecoder(r.Body).Decode(&body)
-		if diff := cmp.Diff(map[string]any{"user_id": "ann", "resource": "admin", "reason": "because", "duration_seconds": 900.0}, body); diff != "" {
-			s.Error(diff)
-		}
-		answerJSON(w, 201, request)
-	case "GET /request-elevation/r%2F1":
-		answerJSON(w, 200, request)
-	case "POST /check-elevation":
-		answer := `{"elevated":false}`
-		if s.status == "approved" {
-			answer = `{"elevated":true,"evidence_id":"r/1","until":` + s.until + `}`
-		}
-		answerJSON(w, 200, answer)
-	default:
-		answerJSON(w, 404, `{"error":"not_found"}`)
-	}
-}
-
-func (s *genericService) set(status, until string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.status, s.until = status, until
-}
-
 func TestGenericRequest(t *testing.T) {
 	t.Parallel()
-	s := &genericService{T: t}
-	g := newGeneric(t, serve(t, s.ServeHTTP), "")
-	s.set("pending", "null")
+	s := providertest.NewGeneric(t, atNoon)
+	s.Token = "t0ken"
+	g := newGeneric(t, s.URL, secretIn(t, "t0ken"))
 	filed, err := g.File(t.Context(), Filing{Subject: ann, Reason: "because", Duration: 15 * time.Minute})
-	if want := (Filed{Ref: "r/1", URL: "https://pam.example.com/r/1", State: FiledPending}); err != nil || filed != want {
+	if want := (Filed{Ref: "r/1", URL: "https://pam.example/requests/r/1", State: FiledPending}); err != nil || filed != want {
 		t.Fatalf("File = %+v, %v; want %+v", filed, err, want)
+	}
+	request := s.Requests["r/1"]
+	if want := (providertest.GenericRequest{UserID: "ann", Resource: "admin", Reason: "because", Seconds: 900, ID: "r/1", Status: "pending"}); *request != want {
+		t.Errorf("filed %+v, want %+v", *request, want)
 	}
 	wantStatus(t, g, ann, Status{})
 	wantPoll(t, g, filed.Ref, ann, FiledPending)
-	s.set("approved", `"2026-11-28T12:15:00Z"`)
+	s.Decide("ann", true)
 	if filed := wantPoll(t, g, filed.Ref, ann, FiledActive); !filed.Until.Equal(noon.Add(15 * time.Minute)) {
 		t.Errorf("until %v", filed.Until)
 	}
 	wantStatus(t, g, ann, Status{Active: true, Until: noon.Add(15 * time.Minute), Evidence: "r/1"})
-	s.set("approved", `"2026-11-28T11:59:59Z"`)
+	request.Until = noon.Add(-time.Second)
 	wantPoll(t, g, filed.Ref, ann, FiledExpired)
 	wantStatus(t, g, ann, Status{})
+	request.Until = time.Time{}
 	for theirs, ours := range map[string]FiledState{"denied": FiledDenied, "expired": FiledExpired, "cancelled": FiledCancelled} {
-		s.set(theirs, "null")
+		request.Status = theirs
 		wantPoll(t, g, filed.Ref, ann, ours)
 	}
 	wantPoll(t, g, "another", ann, FiledFailed)
 	for _, status := range []string{"Approved", "", "active"} {
-		s.set(status, "null")
+		request.Status = status
 		if filed, err := g.Poll(t.Context(), "r/1", ann); !errors.Is(err, ErrAnswer) {
 			t.Errorf("Poll with status %q = %+v, %v", status, filed, err)
 		}
@@ -195,7 +162,7 @@ func TestGenericRequest(t *testing.T) {
 func TestGenericRequestOdd(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{404, 501} {
-		g := newGeneric(t, serve(t, jsonAnswer(status, `{}`)), "")
+		g := newGeneric(t, providertest.Serve(t, jsonAnswer(status, `{}`)), "")
 		if _, err := g.File(t.Context(), Filing{Subject: ann}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("File answered with %d = %v", status, err)
 		}
@@ -204,12 +171,12 @@ func TestGenericRequestOdd(t *testing.T) {
 		`{"status":"pending"}`, `{"request_id":"","status":"pending"}`, `{"request_id":7,"status":"pending"}`, `{"request_id":"r1"}`,
 		`{"request_id":"r1","status":1}`, `{"request_id":"r1","status":"approved","until":"never"}`, `{"request_id":"r1","status":"pending","approval_url":1}`, `[]`,
 	} {
-		g := newGeneric(t, serve(t, jsonAnswer(200, answer)), "")
+		g := newGeneric(t, providertest.Serve(t, jsonAnswer(200, answer)), "")
 		if filed, err := g.File(t.Context(), Filing{Subject: ann}); !errors.Is(err, ErrAnswer) {
 			t.Errorf("File answered with %s = %+v, %v", answer, filed, err)
 		}
 	}
-	g := newGeneric(t, serve(t, jsonAnswer(200, `{"request_id":"r2","status":"approved","approval_url":"javascript:alert(1)"}`)), "")
+	g := newGeneric(t, providertest.Serve(t, jsonAnswer(200, `{"request_id":"r2","status":"approved","approval_url":"javascript:alert(1)"}`)), "")
 	if filed, err := g.Poll(t.Context(), "r1", ann); !errors.Is(err, ErrAnswer) {
 		t.Errorf("Poll of another request = %+v, %v", filed, err)
 	}

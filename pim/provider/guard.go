@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,7 +105,7 @@ func (g *Guard) join(ctx context.Context, who Subject, now time.Time) (*flight, 
 	if f := g.flights[who]; f != nil {
 		return f, nil
 	}
-	if err := g.breaker.refuses(now); err != nil {
+	if err := g.breaker.refuses(now, who.User); err != nil {
 		return nil, err
 	}
 	select {
@@ -131,7 +132,12 @@ func (g *Guard) fly(ctx context.Context, f *flight) {
 	answers := make(chan answer, 1)
 	g.asked.Add(1)
 	go func() {
-		defer func() { <-g.places }()
+		defer func() {
+			if p := recover(); p != nil {
+				answers <- answer{err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+			}
+			<-g.places
+		}()
 		status, err := g.inner.Check(ctx, f.who)
 		answers <- answer{status, err}
 	}()
@@ -154,7 +160,7 @@ func (g *Guard) land(f *flight, status Status, err error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.breaker.after(f.asked, now, f.probe, err)
+	g.breaker.after(f.who.User, f.asked, now, f.probe, err)
 	if g.flights[f.who] == f {
 		delete(g.flights, f.who)
 	}
@@ -212,7 +218,7 @@ func (g *Guard) Poll(ctx context.Context, ref string, who Subject) (Filed, error
 // pass calls the provider. What isn't pending may have changed who is elevated.
 func (g *Guard) pass(who Subject, call func() (Filed, error)) (Filed, error) {
 	g.mu.Lock()
-	err := g.breaker.refuses(g.now())
+	err := g.breaker.refuses(g.now(), who.User)
 	g.mu.Unlock()
 	if err != nil {
 		g.refused.Add(1)

@@ -173,12 +173,25 @@ func TestGuardHang(t *testing.T) {
 	bubble(t, func(t *testing.T, g *Guard, f *fake) {
 		f.does(hang)
 		wantCheck(t, g, ann, false, context.DeadlineExceeded, guardTimeout)
+		wantCheck(t, g, ann, false, ErrOpen, 0) // alone, so far
+		wantCheck(t, g, user(0), false, context.DeadlineExceeded, guardTimeout)
 		for i := range 100 {
 			wantCheck(t, g, user(i), false, ErrOpen, 0)
 		}
-		f.wantAsked(t, 1)
+		f.wantAsked(t, 2)
 		if !g.Counts().Open {
 			t.Error("it doesn't count as open")
+		}
+	})
+}
+
+// A mistake in an adapter is an error, as anywhere else in a decision.
+func TestGuardPanic(t *testing.T) {
+	bubble(t, func(t *testing.T, g *Guard, f *fake) {
+		f.does(func(context.Context, Subject) (Status, error) { panic("a nil map") })
+		status, err := g.Check(t.Context(), ann)
+		if status.Active || err == nil || !Failing(err) || !strings.Contains(err.Error(), "a nil map") {
+			t.Errorf("%+v, %v", status, err)
 		}
 	})
 }

@@ -3,11 +3,9 @@ package provider
 import (
 	"context"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,16 +13,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-)
 
-// serveTLS serves over TLS and returns the URL and the file of the CA to trust.
-func serveTLS(t testing.TB, handler http.HandlerFunc) (address, caFile string) {
-	t.Helper()
-	server := httptest.NewTLSServer(handler)
-	t.Cleanup(server.Close)
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	return server.URL, writeFile(t, string(text))
-}
+	"github.com/sallyport/sallyport/pim/provider/providertest"
+)
 
 func writeFile(t testing.TB, text string) string {
 	t.Helper()
@@ -35,16 +26,10 @@ func writeFile(t testing.TB, text string) string {
 	return name
 }
 
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
-}
-
 // called makes a client for a handler.
 func called(t testing.TB, handler http.HandlerFunc) (*client, string) {
 	t.Helper()
-	address, caFile := serveTLS(t, handler)
+	address, caFile := providertest.ServeTLS(t, handler)
 	c, err := newClient(caFile, atNoon)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +46,7 @@ func TestCallSendsAndReadsJSON(t *testing.T) {
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			t.Error(err)
 		}
-		writeJSON(w, http.StatusCreated, map[string]string{
+		providertest.WriteJSON(w, http.StatusCreated, map[string]string{
 			"said": body["say"], "type": r.Header.Get("Content-Type"), "token": r.Header.Get("Authorization"), "accept": r.Header.Get("Accept"),
 		})
 	})
@@ -161,7 +146,7 @@ func TestCallTellsWhenToRetry(t *testing.T) {
 func TestCallFollowsNoRedirect(t *testing.T) {
 	t.Parallel()
 	var elsewhere atomic.Int32
-	other, _ := serveTLS(t, func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) })
+	other, _ := providertest.ServeTLS(t, func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) })
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		c, address := called(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/" {
@@ -246,7 +231,7 @@ func TestCallKeepsToTheDeadline(t *testing.T) {
 
 func TestCallTrustsOnlyTheConfiguredCA(t *testing.T) {
 	t.Parallel()
-	address, _ := serveTLS(t, func(http.ResponseWriter, *http.Request) { t.Error("asked") })
+	address, _ := providertest.ServeTLS(t, func(http.ResponseWriter, *http.Request) { t.Error("asked") })
 	system, err := newClient("", atNoon)
 	if err != nil {
 		t.Fatal(err)
@@ -291,7 +276,7 @@ func TestSecretsOfABodyStayOutOfErrors(t *testing.T) {
 		"password":  map[string]any{"password": "hunter2"},
 	} {
 		c, address := called(t, func(w http.ResponseWriter, _ *http.Request) {
-			writeJSON(w, http.StatusBadRequest, map[string]string{"code": "x", "message": "hunter2 is wrong"})
+			providertest.WriteJSON(w, http.StatusBadRequest, map[string]string{"code": "x", "message": "hunter2 is wrong"})
 		})
 		err := c.call(t.Context(), http.MethodPost, address, nil, body, nil)
 		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "is wrong") {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
 
 // authority issues tokens tok-1, tok-2, …; a test may answer otherwise.
@@ -27,7 +29,7 @@ type authority struct {
 func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{expiresIn: 3600}
-	a.url, a.caFile = serveTLS(t, func(w http.ResponseWriter, r *http.Request) {
+	a.url, a.caFile = providertest.ServeTLS(t, func(w http.ResponseWriter, r *http.Request) {
 		n := a.asked.Add(1)
 		if err := r.ParseForm(); err != nil || r.Method != http.MethodPost || r.Form.Get("grant_type") != "client_credentials" {
 			t.Errorf("bad question for a token: %s %v %v", r.Method, r.Form, err)
@@ -35,7 +37,7 @@ func newAuthority(t testing.TB) *authority {
 		if a.answer != nil && a.answer(w, r.PostForm) {
 			return
 		}
-		writeJSON(w, http.StatusOK, map[string]any{"token_type": "bearer", "expires_in": a.expiresIn, "access_token": fmt.Sprintf("tok-%d", n)})
+		providertest.WriteJSON(w, http.StatusOK, map[string]any{"token_type": "bearer", "expires_in": a.expiresIn, "access_token": fmt.Sprintf("tok-%d", n)})
 	})
 	return a
 }
@@ -243,7 +245,7 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		"expiry, words": {"token_type": "Bearer", "access_token": "hunter3", "expires_in": "soon"},
 	} {
 		a := newAuthority(t)
-		a.answer = func(w http.ResponseWriter, _ url.Values) bool { writeJSON(w, 200, answer); return true }
+		a.answer = func(w http.ResponseWriter, _ url.Values) bool { providertest.WriteJSON(w, 200, answer); return true }
 		o := a.client(t, OAuthConfig{SecretFile: secretIn(t, "hunter2")}, atNoon)
 		if _, err := o.value(t.Context()); !errors.Is(err, ErrAnswer) || strings.Contains(err.Error(), "hunter") {
 			t.Errorf("%s: got %v, want ErrAnswer without secrets", name, err)
@@ -255,7 +257,7 @@ func TestARefusedClient(t *testing.T) {
 	t.Parallel()
 	a, at := newAuthority(t), &clock{}
 	a.answer = func(w http.ResponseWriter, form url.Values) bool {
-		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client", "error_description": "AADSTS7000215: " + form.Get("client_secret")})
+		providertest.WriteJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client", "error_description": "AADSTS7000215: " + form.Get("client_secret")})
 		return true
 	}
 	o := a.client(t, OAuthConfig{SecretFile: secretIn(t, "hunter2")}, at.now)

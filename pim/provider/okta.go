@@ -114,8 +114,19 @@ func (o *Okta) subject(who Subject) (oktaRole, error) {
 	if !oktaUserPattern.MatchString(who.User) {
 		return oktaRole{}, fmt.Errorf("%w: the user isn't an id of an Okta user", ErrSubject)
 	}
-	r := oktaRole{user: who.User}
-	for i, id := range strings.Split(who.Role, "/") {
+	r, err := o.role(who.Role)
+	r.user = who.User
+	return r, err
+}
+
+// CheckRole implements RoleChecker.
+func (o *Okta) CheckRole(role string) error {
+	_, err := o.role(role)
+	return err
+}
+
+func (o *Okta) role(text string) (r oktaRole, err error) {
+	for i, id := range strings.Split(text, "/") {
 		var to *string
 		switch {
 		case i == 0:
@@ -126,7 +137,7 @@ func (o *Okta) subject(who Subject) (oktaRole, error) {
 			to = &r.bundle
 		}
 		if to == nil || *to != "" || !oktaIDPattern.MatchString(id) {
-			return oktaRole{}, fmt.Errorf("%w: role %s isn't made of ids of Okta", ErrSubject, clip(who.Role))
+			return oktaRole{}, fmt.Errorf("%w: role %s isn't made of ids of Okta", ErrSubject, clip(text))
 		}
 		*to = id
 	}

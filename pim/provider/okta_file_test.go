@@ -1,12 +1,15 @@
 package provider
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
 
 func inGrants(c *OktaConfig) { c.Grants = true }
@@ -47,23 +50,23 @@ func TestOktaCountsGrants(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := newOktaOrg(t, oktaGrants)
-			o.pageSize = 1
+			o.PageSize = 1
 			// Whatever the filter: what isn't Alice's doesn't count.
 			for i, g := range c.grants {
 				if i > 0 {
 					g["id"] = g["id"].(string) + string(rune('a'+i))
 				}
 			}
-			o.leaked = c.grants
+			o.Leaked = c.grants
 			p := o.connect(t, func(cfg *OktaConfig) { cfg.Grants, cfg.Standing = true, c.standing }, atNoon)
-			got, err := p.Check(t.Context(), Subject{User: oktaAlice, Role: orElse(c.role, oktaApp)})
+			got, err := p.Check(t.Context(), Subject{User: oktaAlice, Role: cmp.Or(c.role, oktaApp)})
 			if err != nil || got.Active != c.want.Active || !got.Until.Equal(c.want.Until) || !strings.HasPrefix(got.Evidence, c.want.Evidence) {
 				t.Errorf("got %+v, %v; want %+v", got, err, c.want)
 			}
 		})
 	}
 	o := newOktaOrg(t, oktaGrants)
-	o.grants = []object{grant(object{"action": "MAYBE"})}
+	o.Grants = []object{grant(object{"action": "MAYBE"})}
 	if _, err := o.connect(t, inGrants, atNoon).Check(t.Context(), aliceApp); !errors.Is(err, ErrAnswer) {
 		t.Errorf("unknown action: got %v", err)
 	}
@@ -73,16 +76,15 @@ func TestOktaCountsGrants(t *testing.T) {
 func TestOktaRequestIsGranted(t *testing.T) {
 	t.Parallel()
 	at := &clock{}
-	o := newOktaOrg(t, oktaReads, oktaFiles)
-	o.now = at.now
+	o := oktaOrgAt(t, at.now, oktaReads, oktaFiles)
 	p := o.connect(t, nil, at.now)
 	filed := wantFiled(t, p, anHour(aliceApp), FiledPending)
 	if filed.URL != "https://example.okta.com/requests" {
 		t.Errorf("got %+v", filed)
 	}
-	request := o.find(filed.Ref)
+	request := o.Find(filed.Ref)
 	fields := asText(request["requesterFieldValues"])
-	want := `[{"id":"OKTA_ACCESS_DURATION","type":"DURATION","value":"PT60M"},{"id":"` + oktaField1 + `","type":"TEXT","value":"ticket 4711"}]`
+	want := `[{"id":"OKTA_ACCESS_DURATION","type":"DURATION","value":"PT60M"},{"id":"` + providertest.OktaField + `","type":"TEXT","value":"ticket 4711"}]`
 	if fields != want {
 		t.Errorf("filed %s, want %s", fields, want)
 	}
@@ -139,11 +141,14 @@ func TestOktaStatesOfARequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := newOktaOrg(t, oktaReads)
-			o.requests = []object{granted(c.change)}
+			o.Requests = []object{granted(c.change)}
 			p := o.connect(t, nil, atNoon)
 			const ref = "req42kjDgk1EubTwo0g4"
 			if name == "another id" {
-				o.override = func(w http.ResponseWriter, _ *http.Request) bool { writeJSON(w, 200, o.requests[0]); return true }
+				o.Override = func(w http.ResponseWriter, _ *http.Request) bool {
+					providertest.WriteJSON(w, 200, o.Requests[0])
+					return true
+				}
 			}
 			if c.want != "" {
 				wantPoll(t, p, ref, aliceApp, c.want)
@@ -163,9 +168,9 @@ func TestOktaRequestAndItsGrant(t *testing.T) {
 	p := o.connect(t, inGrants, atNoon)
 	who := Subject{User: oktaAlice, Role: oktaApp + "/" + oktaBundle + "/" + oktaEntry}
 	ref := wantFiled(t, p, anHour(who), FiledPending).Ref
-	maps.Copy(o.find(ref), object{"status": "APPROVED", "grantStatus": "GRANTED", "requested": object{"accessScopeId": oktaBundle}})
+	maps.Copy(o.Find(ref), object{"status": "APPROVED", "grantStatus": "GRANTED", "requested": object{"accessScopeId": oktaBundle}})
 	wantPoll(t, p, ref, who, FiledPending)
-	o.grants = []object{grant(nil)}
+	o.Grants = []object{grant(nil)}
 	if filed := wantPoll(t, p, ref, who, FiledActive); !filed.Until.Equal(noon.Add(time.Hour)) {
 		t.Errorf("until %v", filed.Until)
 	}
@@ -184,8 +189,8 @@ func TestOktaRefusesAFiling(t *testing.T) {
 			t.Errorf("%v: got %v", d, err)
 		}
 	}
-	if len(o.calls) != 0 {
-		t.Errorf("Okta was asked: %v", o.calls)
+	if len(o.Calls) != 0 {
+		t.Errorf("Okta was asked: %v", o.Calls)
 	}
 	fixed := o.connect(t, func(c *OktaConfig) { c.FixedDuration, c.JustificationField = true, "" }, atNoon)
 	var failure *Error
@@ -226,7 +231,7 @@ func TestOktaConfigIsChecked(t *testing.T) {
 		"ca_file":    func(c *OktaConfig) { c.CAFile = "/nowhere" },
 		"portal_url": func(c *OktaConfig) { c.PortalURL = "example.okta.com" },
 	} {
-		cfg := &OktaConfig{Endpoint: "https://example.okta.com/", ClientID: "x", KeyFile: o.keyFile, KeyID: "x"}
+		cfg := &OktaConfig{Endpoint: "https://example.okta.com/", ClientID: "x", KeyFile: o.KeyFile, KeyID: "x"}
 		if p, err := NewOkta(cfg, atNoon); err != nil || p.Name() != "okta" || p.endpoint != "https://example.okta.com" {
 			t.Fatalf("got %+v, %v", p, err)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
 
 var aliceApp = Subject{User: oktaAlice, Role: oktaApp + "/" + oktaEntry}
@@ -48,7 +50,7 @@ func TestOktaCountsRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := newOktaOrg(t, oktaReads)
-			o.requests = []object{granted(c.change)}
+			o.Requests = []object{granted(c.change)}
 			wantStatus(t, o.connect(t, func(cfg *OktaConfig) { cfg.Standing = c.standing }, atNoon), aliceApp, c.want)
 		})
 	}
@@ -66,12 +68,12 @@ func TestOktaBelievesNoItemOfOthers(t *testing.T) {
 	} {
 		for _, sparse := range []object{{}, granted(nil)} {
 			o := newOktaOrg(t, oktaReads)
-			o.requests = []object{granted(change)}
+			o.Requests = []object{granted(change)}
 			item := granted(change)
 			for k, v := range sparse {
 				item[k] = v
 			}
-			o.leaked = []object{item}
+			o.Leaked = []object{item}
 			p := o.connect(t, func(cfg *OktaConfig) { cfg.Standing = true }, atNoon)
 			if got, err := p.Check(t.Context(), aliceApp); err != nil || got.Active {
 				t.Errorf("%s: got %+v, %v", name, got, err)
@@ -85,9 +87,9 @@ func TestOktaListsAreSparse(t *testing.T) {
 	t.Parallel()
 	for pageSize := 1; pageSize <= 3; pageSize++ {
 		o := newOktaOrg(t, oktaReads)
-		o.pageSize = pageSize
-		o.sparse = append(o.sparse, "status", "grantStatus", "requestedFor", "requested", "granted")
-		o.requests = []object{
+		o.PageSize = pageSize
+		o.Sparse = append(o.Sparse, "status", "grantStatus", "requestedFor", "requested", "granted")
+		o.Requests = []object{
 			granted(object{"id": "req0oldest0granted0x", "revocationScheduled": noon.Add(2 * time.Hour)}),
 			granted(nil),
 			granted(object{"id": "req0revoked000000000", "revocationStatus": "REVOKED"}),
@@ -95,7 +97,7 @@ func TestOktaListsAreSparse(t *testing.T) {
 			granted(object{"id": "req0pending000000000", "grantStatus": "PENDING"}),
 		}
 		wantStatus(t, o.connect(t, nil, atNoon), aliceApp, isActive(noon.Add(time.Hour), "req42kjDgk1EubTwo0g4"))
-		if calls := strings.Join(o.calls, " "); strings.Contains(calls, "req0oldest") || strings.Contains(calls, "req0revoked") {
+		if calls := strings.Join(o.Calls, " "); strings.Contains(calls, "req0oldest") || strings.Contains(calls, "req0revoked") {
 			t.Errorf("more was asked than needed: %s", calls)
 		}
 	}
@@ -105,10 +107,10 @@ func TestOktaLooksAtSoManyAndNoMore(t *testing.T) {
 	t.Parallel()
 	o := newOktaOrg(t, oktaReads)
 	for i := range oktaLooks {
-		o.requests = append(o.requests, granted(object{"id": fmt.Sprintf("req%017d", i), "revocationScheduled": noon}))
+		o.Requests = append(o.Requests, granted(object{"id": fmt.Sprintf("req%017d", i), "revocationScheduled": noon}))
 	}
 	wantStatus(t, o.connect(t, nil, atNoon), aliceApp, Status{})
-	o.requests = append([]object{granted(nil)}, o.requests...)
+	o.Requests = append([]object{granted(nil)}, o.Requests...)
 	if got, err := o.connect(t, nil, atNoon).Check(t.Context(), aliceApp); !errors.Is(err, ErrAnswer) || got.Active {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -127,19 +129,19 @@ func TestOktaRefusesOddAnswers(t *testing.T) {
 		"goes on forever": `{"data":[],"_links":{"next":{"href":"https://example.okta.com/x?after=reqx"}}}`,
 	} {
 		o := newOktaOrg(t, oktaReads)
-		o.override = func(w http.ResponseWriter, _ *http.Request) bool { answerJSON(w, 200, body); return true }
+		o.Override = func(w http.ResponseWriter, _ *http.Request) bool { answerJSON(w, 200, body); return true }
 		if got, err := o.connect(t, nil, atNoon).Check(t.Context(), aliceApp); !errors.Is(err, ErrAnswer) || got.Active {
 			t.Errorf("%s: got %+v, %v; want ErrAnswer", name, got, err)
 		}
-		if n := len(o.calls); n > maxPages+1 {
+		if n := len(o.Calls); n > maxPages+1 {
 			t.Errorf("%s: asked %d times", name, n)
 		}
 	}
 	o := newOktaOrg(t, oktaReads)
-	o.leaked = []object{granted(object{"id": "req0another000000000"})}
-	o.override = func(w http.ResponseWriter, r *http.Request) bool {
+	o.Leaked = []object{granted(object{"id": "req0another000000000"})}
+	o.Override = func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "req0another000000000") {
-			writeJSON(w, 200, granted(nil))
+			providertest.WriteJSON(w, 200, granted(nil))
 			return true
 		}
 		return false
@@ -158,8 +160,8 @@ func TestOktaWithoutPermission(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	o = newOktaOrg(t, oktaReads)
-	o.override = func(w http.ResponseWriter, _ *http.Request) bool {
-		oktaError(w, http.StatusForbidden, "E0000006", "You do not have permission to perform the requested action.")
+	o.Override = func(w http.ResponseWriter, _ *http.Request) bool {
+		providertest.OktaError(w, http.StatusForbidden, "E0000006", "You do not have permission to perform the requested action.")
 		return true
 	}
 	if _, err := o.connect(t, nil, atNoon).Check(t.Context(), aliceApp); !errors.As(err, &failure) || failure.Code != "E0000006" {
@@ -170,10 +172,10 @@ func TestOktaWithoutPermission(t *testing.T) {
 func TestOktaIsThrottled(t *testing.T) {
 	t.Parallel()
 	o := newOktaOrg(t, oktaReads)
-	o.override = func(w http.ResponseWriter, _ *http.Request) bool {
+	o.Override = func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Date", noon.Format(http.TimeFormat))
 		w.Header().Set("X-Rate-Limit-Reset", fmt.Sprint(noon.Unix()+42))
-		oktaError(w, http.StatusTooManyRequests, "E0000047", "API call exceeded rate limit due to too many requests.")
+		providertest.OktaError(w, http.StatusTooManyRequests, "E0000047", "API call exceeded rate limit due to too many requests.")
 		return true
 	}
 	_, err := o.connect(t, nil, atNoon).Check(t.Context(), aliceApp)
@@ -186,14 +188,14 @@ func TestOktaIsThrottled(t *testing.T) {
 func TestOktaGetsAnotherTokenOnce(t *testing.T) {
 	t.Parallel()
 	o := newOktaOrg(t, oktaReads)
-	o.requests = []object{granted(nil)}
+	o.Requests = []object{granted(nil)}
 	p := o.connect(t, nil, atNoon)
 	active := isActive(noon.Add(time.Hour), "req42kjDgk1EubTwo0g4")
 	wantStatus(t, p, aliceApp, active)
-	clear(o.bearer)
+	clear(o.Bearer)
 	wantStatus(t, p, aliceApp, active)
-	if o.tokens != 2 {
-		t.Errorf("%d tokens, want 2", o.tokens)
+	if o.Tokens != 2 {
+		t.Errorf("%d tokens, want 2", o.Tokens)
 	}
 }
 
@@ -245,8 +247,8 @@ func TestOktaRefusesWhatIsNoID(t *testing.T) {
 	if _, err := o.connect(t, nil, atNoon).Check(t.Context(), Subject{User: oktaAlice, Role: oktaApp + "/" + oktaBundle}); !errors.Is(err, ErrSubject) {
 		t.Errorf("a bundle beside a scope: got %v", err)
 	}
-	if len(o.calls) != 0 {
-		t.Errorf("Okta was asked: %v", o.calls)
+	if len(o.Calls) != 0 {
+		t.Errorf("Okta was asked: %v", o.Calls)
 	}
 }
 
@@ -271,7 +273,7 @@ func FuzzOktaSubject(f *testing.F) {
 		if p.grantsMode {
 			want = fmt.Sprint(map[string]string{"target.externalId": scope, "target.type": "APPLICATION", "targetPrincipal.externalId": user, "targetPrincipal.type": "OKTA_USER"})
 		}
-		if clauses, ok := parseSCIM(filters[0]); !ok || fmt.Sprint(clauses) != want {
+		if clauses, ok := providertest.ParseSCIM(filters[0]); !ok || fmt.Sprint(clauses) != want {
 			t.Errorf("the filter says %s, want %s", filters[0], want)
 		}
 	})
@@ -281,7 +283,7 @@ func FuzzOktaSubject(f *testing.F) {
 func FuzzSCIMText(f *testing.F) {
 	f.Add(`" or a pr or "\`)
 	f.Fuzz(func(t *testing.T, text string) {
-		clauses, ok := parseSCIM("a eq " + scimText(text) + ` AND b eq "x"`)
+		clauses, ok := providertest.ParseSCIM("a eq " + scimText(text) + ` AND b eq "x"`)
 		if !ok || len(clauses) != 2 {
 			t.Errorf("%q became %v", text, clauses)
 		}

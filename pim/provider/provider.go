@@ -71,6 +71,12 @@ type Provider interface {
 	Poll(ctx context.Context, ref string, who Subject) (Filed, error)
 }
 
+// RoleChecker is a provider that knows whether it could be asked about a role at all.
+type RoleChecker interface {
+	// CheckRole returns what is wrong with a role, an ErrSubject.
+	CheckRole(role string) error
+}
+
 var (
 	// ErrUnsupported means that this provider can't do it, now or later.
 	ErrUnsupported = errors.New("the provider doesn't support it")

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,19 +110,12 @@ func NewTemplate(cfg *TemplateConfig, now func() time.Time) (*Template, error) {
 	errs = append(errs, inField("ca_file", err))
 	t.credential, err = newCredential(&cfg.Credential, t.endpoint, t.client, now)
 	errs = append(errs, inField("credential", err))
-	t.zone, err = loadZone(orElse(cfg.TimeZone, "UTC"))
+	t.zone, err = loadZone(cmp.Or(cfg.TimeZone, "UTC"))
 	errs = append(errs, inField("time_zone", err))
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("template of provider %s: %w", clip(cfg.Name), err)
 	}
 	return t, nil
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 func inField(name string, err error) error {
@@ -247,20 +241,28 @@ func (t *Template) about(who Subject, now time.Time) (values, error) {
 		"now": now.UTC().Format(time.RFC3339), "now_unix": strconv.FormatInt(now.Unix(), 10),
 	}
 	maps.Copy(v, t.values)
+	return v, t.readRole(who.Role, v)
+}
+
+// CheckRole implements RoleChecker.
+func (t *Template) CheckRole(role string) error { return t.readRole(role, values{}) }
+
+// readRole makes placeholders of the parts of a role.
+func (t *Template) readRole(role string, into values) error {
 	if len(t.roleParts) == 0 {
-		return v, nil
+		return nil
 	}
-	parts := strings.Split(who.Role, "|")
+	parts := strings.Split(role, "|")
 	if len(parts) != len(t.roleParts) {
-		return nil, fmt.Errorf("%w: the role has %d parts with | between them, not %d: %s", ErrSubject, len(parts), len(t.roleParts), strings.Join(t.roleParts, "|"))
+		return fmt.Errorf("%w: the role has %d parts with | between them, not %d: %s", ErrSubject, len(parts), len(t.roleParts), strings.Join(t.roleParts, "|"))
 	}
 	for i, name := range t.roleParts {
 		if parts[i] == "" {
-			return nil, fmt.Errorf("%w: the role has an empty %s", ErrSubject, name)
+			return fmt.Errorf("%w: the role has an empty %s", ErrSubject, name)
 		}
-		v[name] = parts[i]
+		into[name] = parts[i]
 	}
-	return v, nil
+	return nil
 }
 
 // File files a request, where the provider takes any from us for this user.

@@ -1,58 +1,47 @@
 package provider
 
 import (
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-)
 
-const templateText = `
-role_parts: [team, right]
-check:
-  url: "/v1/people/{user}/rights?team={team}&active=true"
-  items: [rights]
-  when:
-    - {path: right, op: eq, value: "{right}", fold_case: true}
-    - {path: begins, op: le_now}
-    - {path: ends, op: gt_now}
-  until: ends
-  evidence: id
-`
+	"github.com/sallyport/sallyport/pim/provider/providertest"
+)
 
 // A file describes a product that nobody here has heard of.
 func TestReadTemplate(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v1/people/al ice/rights" || r.URL.RawQuery != "team=pay%26ments&active=true" {
-			http.Error(w, "no", http.StatusNotFound)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"rights":[{"id":"r-1","right":"Refund","begins":%q,"ends":%q}]}`,
-			time.Now().Add(-time.Hour).Format(time.RFC3339), time.Now().Add(time.Hour).Format(time.RFC3339))
-	}))
-	t.Cleanup(server.Close)
-	cfg, err := ReadTemplate(writeTemplate(t, templateText))
+	cfg, err := ReadTemplate(writeTemplate(t, providertest.RightsTemplate))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Name, cfg.Endpoint = "other", server.URL
-	cfg.Credential.BearerFile = writeTemplate(t, "a-token")
+	product := providertest.NewRights(t)
+	cfg.Name, cfg.Endpoint = "other", product.URL
+	cfg.Credential.BearerFile = secretIn(t, providertest.RightsToken)
 	p, err := NewTemplate(cfg, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for role, want := range map[string]bool{"pay&ments|refund": true, "pay&ments|wipe": false} {
-		status, err := p.Check(t.Context(), Subject{User: "al ice", Role: role})
-		if err != nil || status.Active != want || want && status.Evidence != "r-1" {
-			t.Errorf("%s: %+v, %v", role, status, err)
-		}
+	end := time.Now().Add(time.Hour)
+	refund, wipe := Subject{User: "al ice", Role: "pay&ments|refund"}, Subject{User: "al ice", Role: "pay&ments|wipe"}
+	id := product.Elevate(refund.User, refund.Role, end)
+	wantStatus(t, p, refund, Status{Active: true, Until: end, Evidence: id})
+	wantStatus(t, p, wipe, Status{})
+
+	filed := wantFiled(t, p, Filing{Subject: wipe, Reason: `a "word"`, Duration: time.Minute}, FiledPending)
+	if want := "https://rights.example/requests/" + filed.Ref; filed.URL != want || product.Requests[0].Reason != `a "word"` {
+		t.Errorf("filed %+v, there %+v", filed, product.Requests[0])
 	}
+	wantPoll(t, p, filed.Ref, wipe, FiledPending)
+	product.Decide(wipe.User, true)
+	wantPoll(t, p, filed.Ref, wipe, FiledActive)
+	wantStatus(t, p, wipe, Status{Active: true, Until: product.Requests[0].Ends, Evidence: filed.Ref})
+	again := wantFiled(t, p, Filing{Subject: wipe, Reason: "x", Duration: time.Minute}, FiledPending)
+	product.Decide(wipe.User, false)
+	wantPoll(t, p, again.Ref, wipe, FiledDenied)
+	wantPoll(t, p, "none", wipe, FiledFailed)
 }
 
 func TestReadTemplateRefuses(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sallyport/sallyport/pim/provider/providertest"
 )
 
 // template returns a configuration that is right; change makes it another.
@@ -133,7 +135,7 @@ func TestTemplateEscapes(t *testing.T) {
 		path, query, body string
 	}
 	var last asked
-	p := newTemplate(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	p := newTemplate(t, providertest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		last = asked{r.URL.EscapedPath(), r.URL.RawQuery, string(body)}
 		answerJSON(w, 200, `{"data":{"items":[]}}`)
@@ -188,7 +190,7 @@ func TestTemplateQuotes(t *testing.T) {
 func pager(t *testing.T, asked *[]string, pages ...string) string {
 	t.Helper()
 	var mu sync.Mutex
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+	return providertest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		*asked = append(*asked, r.URL.RequestURI())
@@ -258,7 +260,7 @@ func TestTemplateRequest(t *testing.T) {
 	t.Parallel()
 	answer, status := `{"id":"r/1","state":"open","page":"https://x.example.com/r"}`, 200
 	var asked string
-	p := newTemplate(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	p := newTemplate(t, providertest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		asked = r.Method + " " + r.URL.RequestURI() + " " + string(body)
 		answerJSON(w, status, answer)
@@ -304,7 +306,7 @@ func TestTemplateRequest(t *testing.T) {
 
 func TestTemplatePollOfAnother(t *testing.T) {
 	t.Parallel()
-	p := newTemplate(t, serve(t, jsonAnswer(200, `{"id":"r2","state":"yes"}`)), func(c *TemplateConfig) { c.Poll.Ref = "id" })
+	p := newTemplate(t, providertest.Serve(t, jsonAnswer(200, `{"id":"r2","state":"yes"}`)), func(c *TemplateConfig) { c.Poll.Ref = "id" })
 	if filed, err := p.Poll(t.Context(), "r1", ann); !errors.Is(err, ErrAnswer) {
 		t.Errorf("Poll = %+v, %v", filed, err)
 	}
@@ -319,9 +321,9 @@ func TestTemplateUntil(t *testing.T) {
 		`{"data":{"items":[{"role":"admin","end":1795867199},{"role":"admin","end":1795867205}]}}`: {Active: true, Until: noon.Add(5 * time.Second)},
 		`{"data":{"items":[]}}`: {},
 	} {
-		wantStatus(t, newTemplate(t, serve(t, jsonAnswer(200, answer)), nil), ann, want)
+		wantStatus(t, newTemplate(t, providertest.Serve(t, jsonAnswer(200, answer)), nil), ann, want)
 	}
-	p := newTemplate(t, serve(t, jsonAnswer(200, `{"role":"admin"}`)), func(c *TemplateConfig) { c.Check.Items = nil })
+	p := newTemplate(t, providertest.Serve(t, jsonAnswer(200, `{"role":"admin"}`)), func(c *TemplateConfig) { c.Check.Items = nil })
 	wantStatus(t, p, ann, Status{Active: true}) // the answer is the item
 	wantStatus(t, p, Subject{User: "ann", Role: "other"}, Status{})
 }

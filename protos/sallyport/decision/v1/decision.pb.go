@@ -68,6 +68,10 @@ type Metadata struct {
 	ListFilter string `protobuf:"bytes,15,opt,name=list_filter,json=listFilter,proto3" json:"list_filter,omitempty"`
 	// Id of the approval that the exchange spends.
 	ApprovalId string `protobuf:"bytes,16,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// With approval_id: where another approval is asked for.
+	ElevationUrl string `protobuf:"bytes,20,opt,name=elevation_url,json=elevationUrl,proto3" json:"elevation_url,omitempty"`
+	// With approval_id: "true" if the call is one of MCP 2026-07-28 or later.
+	Stateless string `protobuf:"bytes,21,opt,name=stateless,proto3" json:"stateless,omitempty"`
 	// "true" if the response opens a session that belongs to the caller.
 	BindSession   string `protobuf:"bytes,17,opt,name=bind_session,json=bindSession,proto3" json:"bind_session,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -230,6 +234,20 @@ func (x *Metadata) GetApprovalId() string {
 	return ""
 }
 
+func (x *Metadata) GetElevationUrl() string {
+	if x != nil {
+		return x.ElevationUrl
+	}
+	return ""
+}
+
+func (x *Metadata) GetStateless() string {
+	if x != nil {
+		return x.Stateless
+	}
+	return ""
+}
+
 func (x *Metadata) GetBindSession() string {
 	if x != nil {
 		return x.BindSession
@@ -241,7 +259,7 @@ var File_sallyport_decision_v1_decision_proto protoreflect.FileDescriptor
 
 const file_sallyport_decision_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"$sallyport/decision/v1/decision.proto\x12\x15sallyport.decision.v1\"\xaf\x04\n" +
+	"$sallyport/decision/v1/decision.proto\x12\x15sallyport.decision.v1\"\xf2\x04\n" +
 	"\bMetadata\x12\f\n" +
 	"\x01v\x18\x01 \x01(\tR\x01v\x12\x1f\n" +
 	"\vdecision_id\x18\x02 \x01(\tR\n" +
@@ -269,7 +287,9 @@ const file_sallyport_decision_v1_decision_proto_rawDesc = "" +
 	"\vlist_filter\x18\x0f \x01(\tR\n" +
 	"listFilter\x12\x1f\n" +
 	"\vapproval_id\x18\x10 \x01(\tR\n" +
-	"approvalId\x12!\n" +
+	"approvalId\x12#\n" +
+	"\relevation_url\x18\x14 \x01(\tR\felevationUrl\x12\x1c\n" +
+	"\tstateless\x18\x15 \x01(\tR\tstateless\x12!\n" +
 	"\fbind_session\x18\x11 \x01(\tR\vbindSessionBHZFgithub.com/sallyport/sallyport/protos/sallyport/decision/v1;decisionv1b\x06proto3"
 
 var (
