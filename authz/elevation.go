@@ -151,7 +151,7 @@ func checkElevation(ctx context.Context, ev *evaluation) bool {
 		d.deny("elevation", "revoked", "Ask for a new one at "+d.Hint.URL+".")
 		return false
 	}
-	d.deny("elevation", "required", d.Hint.advice("Tool "+d.Tool.Name+" is privileged. Ask for an elevation (sallyport elevate request "+d.Tool.Name+", or POST)"))
+	d.deny("elevation", "required", d.Hint.advice("Ask for an elevation", d.Tool.Name))
 	return false
 }
 
@@ -220,11 +220,11 @@ func (ev *evaluation) hint(h *Holder, fingerprint [32]byte) *ElevationHint {
 	return hint
 }
 
-func (h *ElevationHint) advice(ask string) string {
+func (h *ElevationHint) advice(ask, tool string) string {
 	if h.Pending != "" {
 		return fmt.Sprintf("Request %s waits for its approval: call again then.", h.Pending)
 	}
-	return fmt.Sprintf("%s at %s, then call again.", ask, h.URL)
+	return fmt.Sprintf("%s, by `sallyport elevate request %s` or POST %s. Then call again.", ask, tool, h.URL)
 }
 
 // checkApproval wants a second person's yes to exactly this call. It is found here,
@@ -254,6 +254,6 @@ func checkApproval(_ context.Context, ev *evaluation) bool {
 		return true
 	}
 	d.Hint.Approval, d.Hint.Duration = true, rule.ApprovalFor
-	d.deny("approval", "required", d.Hint.advice("Ask for an approval of exactly this call (sallyport elevate request "+d.Tool.Name+", or POST)"))
+	d.deny("approval", "required", d.Hint.advice("Ask for an approval of exactly this call", d.Tool.Name))
 	return false
 }

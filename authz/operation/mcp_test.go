@@ -41,7 +41,7 @@ func TestParseMCP(t *testing.T) {
 				"mcp-protocol-version", "2025-11-25"),
 			operation.Operation{
 				Method: "tools/call", Tool: "book", RPCID: "-7", ProtocolVersion: "2025-11-25",
-				IdempotencyKey: "k-1", Arguments: map[string]any{},
+				IdempotencyKey: "k-1", Arguments: map[string]any{}, Beyond: "task",
 			},
 		},
 		{
@@ -60,6 +60,16 @@ func TestParseMCP(t *testing.T) {
 				"mcp-param-region", "eu", "mcp-param-greeting", "=?base64?SGVsbG8=?=", "mcp-param-literal", "=?base64?SGVsbG8"),
 			operation.Operation{
 				Method: "tools/call", Tool: "büro", RPCID: "3", ProtocolVersion: "2026-07-28", Arguments: map[string]any{},
+				Beyond: "requestState",
+			},
+		},
+		{
+			"2026-07-28, a trace, the key and what a vendor added to _meta",
+			post(`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"_meta":{"com.example/dry-run":true,`+meta[len(`"_meta":{`):len(meta)-1]+`,"traceparent":"00-1","idempotencyKey":"k-2"},"name":"book"}}`,
+				"mcp-protocol-version", "2026-07-28", "mcp-method", "tools/call", "mcp-name", "book"),
+			operation.Operation{
+				Method: "tools/call", Tool: "book", RPCID: "3", ProtocolVersion: "2026-07-28", IdempotencyKey: "k-2",
+				Arguments: map[string]any{}, Beyond: "com.example/dry-run",
 			},
 		},
 		{

@@ -100,26 +100,42 @@ func TestDemoStays(t *testing.T) {
 		}
 		return found[1]
 	}
-	vehicle, resource := find(`(?m)^  REST +(\S+)`), find(`resource=(\S+)`)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, find(`resource=\S+ (\S+)`),
-		strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "resource": {resource}}.Encode()))
+	vehicle, resource := find(`(?m)^  REST +(\S+)`), find(`token demo (\S+)\)`)
+	endpoint, password := find(`resource=\$2 (\S+)`), find(`-u \$1:(\S+)`)
+	token := func(client, resource string) string {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint,
+			strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "resource": {resource}}.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth(client, password)
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		var granted struct {
+			Token string `json:"access_token"`
+		}
+		if status := do(t, req, &granted); status != http.StatusOK || granted.Token == "" {
+			t.Fatalf("the token endpoint answers %d", status)
+		}
+		return granted.Token
+	}
+	elevate := func(who string, arguments ...string) string {
+		run := exec.CommandContext(ctx, cmd.Path, append([]string{"elevate", "--token-file", "-", "--url", find(`SALLYPORT_URL=(\S+)`)}, arguments...)...)
+		run.Stdin = strings.NewReader(token(who, resource+"/mcp"))
+		text, err := run.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v: %s", arguments, err, text)
+		}
+		return string(text)
+	}
+	asked := elevate("dana", "request", "refund_payment", "--reason", "charged twice", "--duration", "1m", "-o", "json")
+	if approved := elevate("bob", "approve", textBetween(asked, `"request_id":"`, `"`), "--yes"); !strings.Contains(approved, "is approved") {
+		t.Errorf("bob's approval: %s", approved)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, vehicle, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	user, password, _ := strings.Cut(find(`-u (\S+)`), ":")
-	req.SetBasicAuth(user, password)
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	var granted struct {
-		Token string `json:"access_token"`
-	}
-	if status := do(t, req, &granted); status != http.StatusOK || granted.Token == "" {
-		t.Fatalf("the token endpoint answers %d", status)
-	}
-	req, err = http.NewRequestWithContext(ctx, http.MethodGet, vehicle, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+granted.Token)
+	req.Header.Set("Authorization", "Bearer "+token("demo", resource))
 	var got struct{ ID string }
 	if status := do(t, req, &got); status != http.StatusOK || got.ID != "V-1001" {
 		t.Errorf("%s answers %d %+v", vehicle, status, got)

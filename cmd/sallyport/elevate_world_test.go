@@ -46,8 +46,9 @@ func (a *elevateAccess) Identify(_ context.Context, req *authz.Request) (*api.Ca
 	}
 	return &api.Caller{
 		Principal: p, Rule: &a.rule,
-		Accepts:    func(string) bool { return true },
-		MayApprove: func(string, string) bool { return len(p.Roles) > 0 },
+		Accepts:        func(string) bool { return true },
+		MayApprove:     func(string, string) bool { return len(p.Roles) > 0 },
+		MayApproveSome: func() bool { return len(p.Roles) > 0 },
 	}, nil
 }
 
