@@ -288,7 +288,8 @@ func (b *batch) room(r *Request, h *tallied) error {
 }
 
 // RevokeHolder ends an elevation that no request here gave, such as that of a token's
-// claim: for so long nothing that began before elevates the holder for the tool.
+// claim: for so long, and until the last of those that requests here gave has ended,
+// nothing that began before elevates the holder for the tool.
 func (s *Service) RevokeHolder(ctx context.Context, principalID, server, tool string, d time.Duration, by Party, why string) (Request, error) {
 	err := errors.Join(
 		wanted("principal", principalID), wanted("server", server), wanted("tool", tool),
@@ -309,8 +310,15 @@ func (s *Service) RevokeHolder(ctx context.Context, principalID, server, tool st
 		if _, err := b.find(ctx, r.ID); !errors.Is(err, ErrUnknown) {
 			return err
 		}
+		last, err := b.lastEnd(ctx, &r)
+		if err != nil {
+			return err
+		}
 		r.Requested, r.Starts, r.Ended, r.Until = b.now, b.now, b.now, b.now.Add(d)
-		_, err := b.save(ctx, r, "")
+		if last.After(r.Until) {
+			r.Until = last
+		}
+		_, err = b.save(ctx, r, "")
 		return err
 	})
 }

@@ -3,6 +3,8 @@ package pim
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +19,8 @@ type fakeProvider struct {
 	polled []string
 	answer provider.Filed
 	err    error
-	during func() // a poll
+	during func()           // a poll
+	fails  map[string]error // polls of these
 }
 
 func (f *fakeProvider) Name() string { return "azure" }
@@ -26,9 +29,12 @@ func (f *fakeProvider) Check(context.Context, provider.Subject) (provider.Status
 	return provider.Status{}, errors.New("nobody asks here")
 }
 
-func (f *fakeProvider) File(_ context.Context, what provider.Filing) (provider.Filed, error) {
+func (f *fakeProvider) File(ctx context.Context, what provider.Filing) (provider.Filed, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return provider.Filed{}, err
+	}
 	f.filed = append(f.filed, what)
 	return f.answer, f.err
 }
@@ -39,6 +45,9 @@ func (f *fakeProvider) Poll(_ context.Context, ref string, who provider.Subject)
 	f.polled = append(f.polled, ref+" "+who.User)
 	if f.during != nil {
 		f.during()
+	}
+	if err := f.fails[ref]; err != nil {
+		return provider.Filed{}, err
 	}
 	return f.answer, f.err
 }
@@ -194,6 +203,36 @@ func TestFilingFails(t *testing.T) {
 		w.wantState(one, r.ID, Pending)
 		if err := one.askProvider(w.Context()); err != nil || len(w.provider.polled) != 1 {
 			w.Errorf("asked again at once: %v, %q", err, w.provider.polled)
+		}
+	})
+}
+
+// One that always fails doesn't keep the others from being asked about, but a provider
+// that isn't there isn't asked about each.
+func TestOneFails(t *testing.T) {
+	forEach(t, func(w *world) {
+		w.provider = &fakeProvider{}
+		s := w.replica()
+		var all []Request
+		for i, who := range []Party{alice, bob, carol} {
+			w.provider.says(provider.Filed{Ref: string(rune('1' + i)), State: provider.FiledPending}, nil)
+			all = append(all, w.ask(s, external(who)))
+			w.pass(time.Millisecond)
+		}
+		open, gone := fmt.Errorf("%w: down", provider.ErrOpen), errors.New("no such request")
+		w.provider.says(provider.Filed{State: provider.FiledActive}, nil)
+		w.provider.fails = map[string]error{"1": open}
+		w.pass(time.Minute)
+		if err := s.askProvider(w.Context()); !errors.Is(err, provider.ErrOpen) || len(w.provider.polled) != 1 {
+			w.Errorf("%v, polled %q", err, w.provider.polled)
+		}
+		w.provider.fails = map[string]error{"1": gone, "2": gone}
+		w.pass(time.Minute)
+		if err := s.askProvider(w.Context()); !errors.Is(err, gone) || !strings.Contains(err.Error(), all[0].ID) || !strings.Contains(err.Error(), all[1].ID) {
+			w.Errorf("%v", err)
+		}
+		for i, want := range []State{Pending, Pending, Approved} {
+			w.wantState(s, all[i].ID, want)
 		}
 	})
 }

@@ -42,7 +42,7 @@ func TestFollow(t *testing.T) {
 			if got := s.Stats().Live; got != n+1 {
 				w.Errorf("%d of %d", got, n+1)
 			}
-			if seen, _ := s.view.position(); seen != granted.Change+uint64(n) {
+			if seen, _, _ := s.view.position(); seen != granted.Change+uint64(n) {
 				w.Errorf("at %d", seen)
 			}
 			w.wantGrant(s, Party{PrincipalID: "q4000"}, "00000000-0000-7000-8000-100000004000")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -159,9 +160,25 @@ func TestPersons(t *testing.T) {
 			t.Errorf("%q: same is %v", text, !want)
 		}
 	}
-	for _, text := range []string{"", " \t", "\u00a0", "E-1\u200b", "\u200b", "E-1\x00", "\u3164", "E\u00ad-1", "\u2066E-1", "\xff", "E-1\ufe0f"} {
+	for _, text := range []string{"", " \t", "\u00a0", "E-1\u200b", "\u200b", "E-1\x00", "\u3164", "E\u00ad-1", "\u2066E-1", "\xff", "E-1\ufe0f", "\u2800", "E\u2028-1", "E-1\ue000"} {
 		if p := (Party{Person: text}); p.known() {
 			t.Errorf("%q is known", text)
+		}
+	}
+}
+
+// Letters that differ in case only are the same, in all scripts.
+func TestPersonsCase(t *testing.T) {
+	t.Parallel()
+	for r := range rune(0x20000) {
+		one := Party{Person: string(r)}
+		if !one.known() {
+			continue
+		}
+		for o := unicode.SimpleFold(r); o != r; o = unicode.SimpleFold(o) {
+			if other := (Party{Person: string(o)}); !one.same(&other) {
+				t.Errorf("%q and %q are two", r, o)
+			}
 		}
 	}
 }

@@ -73,7 +73,8 @@ func (p *Party) known() bool { return p.person() != "" }
 // folding). Empty: unknown, also where it has what nobody sees, such as a zero-width
 // space, which would make two of one.
 func (p *Party) person() string {
-	text := norm.NFKC.String(cases.Fold().String(norm.NFKC.String(p.Person)))
+	text := strings.ToUpper(norm.NFKC.String(p.Person)) // of Cherokee letters folding swaps the case
+	text = norm.NFKC.String(cases.Fold().String(text))
 	if !utf8.ValidString(p.Person) || strings.ContainsFunc(text, unseen) {
 		return ""
 	}
@@ -81,7 +82,8 @@ func (p *Party) person() string {
 }
 
 func unseen(r rune) bool {
-	return unicode.In(r, unicode.C, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	const blankBraille = '\u2800' // a symbol to Unicode
+	return r == blankBraille || !unicode.IsGraphic(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // Request is one request, from its beginning to its end. Times are the database's.
@@ -106,7 +108,10 @@ type Request struct {
 	BreakGlass bool
 	Requested  time.Time
 	Starts     time.Time // of approved ones
-	Until      time.Time // pending: lapses then; approved: ends then; revoked: what began before doesn't count until then
+	// Until is when a pending one lapses, and an approved one ends. Of a revoked elevation
+	// it is the latest end of all elevations of the holder for the tool that ran when it
+	// was revoked: what began before doesn't count until then.
+	Until time.Time
 
 	Provider     string // name, where a provider decides; empty: people here do
 	ProviderUser string

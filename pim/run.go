@@ -12,6 +12,7 @@ const (
 	// pollTimeout is short, so that a connection that hangs is given up in time for
 	// another to keep the view fresh.
 	pollTimeout = time.Second
+	loadTimeout = 30 * time.Second
 	choresEvery = time.Second
 	loadEvery   = 5 * time.Minute
 	purgeEvery  = time.Minute
@@ -66,28 +67,35 @@ func (s *Service) repeat(ctx context.Context, c chore) error {
 	}
 }
 
-// poll brings the view up to date, with what has changed since. After an error all is
-// read: the database may have been restored meanwhile, and be another one although its
-// numbers have passed those that were seen.
-func (s *Service) poll(ctx context.Context) (err error) {
-	defer func() { s.doubt.Store(err != nil) }()
-	if _, err := s.store.database(ctx); err != nil { // opening it may take its time
+// poll brings the view up to date.
+func (s *Service) poll(ctx context.Context) error {
+	_, err := s.store.database(ctx) // opening it may take its time
+	if err == nil {
+		err = s.follow(ctx)
+	}
+	if err != nil {
+		s.followed.Store(0)
 		return err
 	}
+	s.followed.Store(s.cfg.Now().UnixNano())
+	return nil
+}
+
+// follow reads what has changed since the last poll, or all.
+func (s *Service) follow(ctx context.Context) error {
 	began := s.cfg.Now()
 	short, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
+	seen, newest, loaded := s.view.position()
 	at, err := s.store.feed(short)
 	if err != nil {
 		return err
 	}
-	switch seen, loaded := s.view.position(); {
-	case !loaded || at.change < seen:
-		err = s.load(ctx, at, true)
-	case s.doubt.Load():
-		if err = s.load(ctx, at, false); err == nil {
-			s.view.advance(at.change)
-		}
+	switch {
+	case !loaded || at.change < newest:
+		err = s.load(ctx, at, anew)
+	case s.doubtful(began):
+		err = s.load(ctx, at, doubted)
 	case at.change > seen:
 		err = s.catchUp(short, seen, at.change)
 	}
@@ -97,13 +105,31 @@ func (s *Service) poll(ctx context.Context) (err error) {
 	return err
 }
 
-// load reads all that matters as of now. anew: it is the first time, or the database
-// is an older one, which was restored.
-func (s *Service) load(ctx context.Context, at feed, anew bool) error {
+// doubtful reports whether the last poll failed or was long ago. The database may have
+// been restored meanwhile, and be another one although its numbers have passed those
+// that were seen.
+func (s *Service) doubtful(now time.Time) bool {
+	ago := now.UnixNano() - s.followed.Load()
+	return ago > int64(staleAfter) || ago < -int64(staleAfter)
+}
+
+// loading is why all is read.
+type loading int
+
+const (
+	beside  loading = iota // the polls, from time to time
+	doubted                // it may be another database
+	anew                   // it is the first time, or the database has gone back
+)
+
+// load reads all that matters as of now.
+func (s *Service) load(ctx context.Context, at feed, why loading) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	generation := s.view.generation.Load()
 	rows, err := s.store.mattering(ctx, at.now)
 	if err == nil {
-		s.view.replace(rows, at.change, generation, anew)
+		s.view.replace(rows, at.change, generation, why)
 	}
 	return err
 }
@@ -145,7 +171,7 @@ func (s *Service) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.load(ctx, at, false)
+	return s.load(ctx, at, beside)
 }
 
 // fresh says when a poll began that has succeeded, and what the database's clock said

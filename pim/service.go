@@ -45,7 +45,7 @@ type Service struct {
 	view    *View
 	notices *Notices
 
-	doubt                       atomic.Bool // the last poll failed
+	followed                    atomic.Int64 // when the last poll has ended, Unix nanoseconds; 0: it failed
 	lapsed, unrecorded, unfiled atomic.Uint64
 }
 
@@ -89,8 +89,8 @@ type Filter struct {
 	Limit        int    // at most 500; 0: 100
 }
 
-// List returns a page of requests without their calls, the newest first, and where the next one begins;
-// empty: there is none.
+// List returns a page of requests without their calls, the newest first, and where the
+// next one begins; empty: there is none.
 func (s *Service) List(ctx context.Context, f Filter) (page []Request, next string, err error) {
 	return s.store.list(ctx, f)
 }

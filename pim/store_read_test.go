@@ -30,7 +30,9 @@ func TestList(t *testing.T) {
 				w.Fatal(err)
 			}
 			for _, r := range page {
-				got = append(got, r.ID)
+				if got = append(got, r.ID); r.Call != "" || r.Reason == "" || r.Fingerprint == [32]byte{} {
+					w.Errorf("listed: %+v", r)
+				}
 			}
 			pages++
 			if after = next; after == "" {
@@ -39,6 +41,9 @@ func TestList(t *testing.T) {
 		}
 		if diff := cmp.Diff(ids, got); diff != "" || pages != 3 {
 			w.Errorf("%d pages\n%s", pages, diff)
+		}
+		if r := w.get(one, ids[0]); r.Call == "" {
+			w.Error("the call can't be read")
 		}
 		for f, want := range map[Filter]int{
 			{State: Pending}: 11, {State: Approved}: 1, {PrincipalID: "p1"}: 6, {PrincipalID: "p1", State: Pending}: 5, {Server: "x"}: 0,

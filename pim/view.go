@@ -22,10 +22,11 @@ type View struct {
 	polled atomic.Int64 // our time of the last poll that succeeded, Unix nanoseconds; 0: none
 	offset atomic.Int64 // nanoseconds that the database's clock is ahead of ours
 
-	generation atomic.Uint64 // how often it has begun anew
+	generation atomic.Uint64 // how often the polls have read everything
 
 	mu       sync.Mutex // guards all below
 	seen     uint64     // everything up to this change is in rows
+	newest   uint64     // the greatest change that it has heard of
 	loaded   bool
 	rows     map[string]row
 	byHolder map[Holder]map[string]struct{}

@@ -131,6 +131,7 @@ func (v *View) takeOver(rows []row) map[Holder]struct{} {
 			continue
 		}
 		v.rows[r.id] = *r
+		v.newest = max(v.newest, r.change)
 		if v.byHolder[r.holder] == nil {
 			v.byHolder[r.holder] = make(map[string]struct{})
 		}
@@ -193,31 +194,31 @@ func (v *View) drop(unwanted func(*row) bool) map[Holder]struct{} {
 
 // replace makes rows all that is known as of a change. What was applied after it is
 // kept, unless the database has gone back in time. An answer that was read before the
-// view began anew is of another time.
-func (v *View) replace(rows []row, change, generation uint64, anew bool) {
+// polls have read everything may be of another database.
+func (v *View) replace(rows []row, change, generation uint64, why loading) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.generation.Load() != generation {
 		return
 	}
-	back := anew && v.loaded // the database is an older one
-	if anew {
+	back := why == anew && v.loaded
+	if back {
+		v.seen, v.newest = 0, 0
+	}
+	if why != beside {
 		v.generation.Add(1)
-		v.seen, v.loaded = change, true
+		v.loaded = true
+		v.reach(change)
 	}
-	there := make(map[string]struct{}, len(rows))
+	there := make(map[string]*row, len(rows))
 	for i := range rows {
-		there[rows[i].id] = struct{}{}
+		there[rows[i].id] = &rows[i]
 	}
+	// Numbers don't tell which of two is the right one if the database was restored.
 	changed := v.drop(func(r *row) bool {
-		_, ok := there[r.id]
-		return back || r.change <= change && !ok
+		is := there[r.id]
+		return back || r.change <= change && (is == nil || *is != *r)
 	})
-	for i := range rows { // of a database that was restored: its older row is the right one
-		if old, ok := v.rows[rows[i].id]; ok && old.change <= change && old.change > rows[i].change {
-			delete(v.rows, old.id)
-		}
-	}
 	maps.Copy(changed, v.takeOver(rows))
 	v.publish(changed)
 }
@@ -226,14 +227,20 @@ func (v *View) replace(rows []row, change, generation uint64, anew bool) {
 func (v *View) advance(change uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.seen = max(v.seen, change)
+	v.reach(change)
 }
 
-// position is up to which change everything is known, if anything is.
-func (v *View) position() (seen uint64, loaded bool) {
+func (v *View) reach(change uint64) {
+	v.seen = max(v.seen, change)
+	v.newest = max(v.newest, change)
+}
+
+// position is up to which change everything is known, if anything is, and the greatest
+// change that there was.
+func (v *View) position() (seen, newest uint64, loaded bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.seen, v.loaded
+	return v.seen, v.newest, v.loaded
 }
 
 // counts are of what is pending or in force at a time of the database.

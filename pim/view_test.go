@@ -23,7 +23,7 @@ func grants(n int) []row {
 
 func viewOf(rows []row) *View {
 	v := newView()
-	v.replace(rows, uint64(len(rows)), 0, true)
+	v.replace(rows, uint64(len(rows)), 0, anew)
 	v.fresh(noon, noon)
 	return v
 }
@@ -92,11 +92,11 @@ func TestViewOrder(t *testing.T) {
 	if granted(0) || !granted(1) {
 		t.Errorf("after an older answer: %v, %v", granted(0), granted(1))
 	}
-	v.replace(rows, 3, 1, false) // read before the change, and slower
+	v.replace(rows, 3, 1, beside) // read before the change, and slower
 	if granted(0) || !granted(1) {
 		t.Errorf("after an older answer of everything: %v, %v", granted(0), granted(1))
 	}
-	v.replace(rows[1:2], 11, 1, false)
+	v.replace(rows[1:2], 11, 1, beside)
 	if granted(0) || !granted(1) || granted(2) {
 		t.Errorf("after all was read: %v, %v, %v", granted(0), granted(1), granted(2))
 	}
@@ -104,12 +104,12 @@ func TestViewOrder(t *testing.T) {
 		t.Errorf("%d rows of %d holders are kept", len(v.rows), len(v.byHolder))
 	}
 	v.apply(rows[2:])
-	v.replace(rows[:1], 2, 1, true) // a backup was restored
-	v.replace(rows, 3, 1, false)    // read before
+	v.replace(rows[:1], 2, 1, anew) // a backup was restored
+	v.replace(rows, 3, 1, beside)   // read before
 	if !granted(0) || granted(1) || granted(2) {
 		t.Errorf("after the database went back: %v, %v, %v", granted(0), granted(1), granted(2))
 	}
-	if seen, loaded := v.position(); seen != 2 || !loaded {
+	if seen, _, loaded := v.position(); seen != 2 || !loaded {
 		t.Errorf("at %d, %v", seen, loaded)
 	}
 }

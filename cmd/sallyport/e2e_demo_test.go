@@ -128,7 +128,7 @@ func TestDemoStays(t *testing.T) {
 		return string(text)
 	}
 	asked := elevate("dana", "request", "refund_payment", "--reason", "charged twice", "--duration", "1m", "-o", "json")
-	if approved := elevate("bob", "approve", textBetween(asked, `"request_id":"`, `"`), "--yes"); !strings.Contains(approved, "is approved") {
+	if approved := elevate("bob", "approve", stringMember(asked, "request_id"), "--yes"); !strings.Contains(approved, "is approved") {
 		t.Errorf("bob's approval: %s", approved)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, vehicle, nil)

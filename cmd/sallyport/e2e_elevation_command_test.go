@@ -58,7 +58,7 @@ func TestElevateCommands(t *testing.T) {
 	said(alice, 1, "reason: one is required", "request", "refund")
 	said(alice, 2, "--url", "request", "refund", "--url", "http://elsewhere.example")
 	output := said(alice, 0, `"status":"pending"`, "request", "refund", "--reason", "charged twice", "--duration", "1m", "-o", "json")
-	id := textBetween(output, `"request_id":"`, `"`)
+	id := stringMember(output, "request_id")
 	said(alice, 0, id, "list", "--state", "pending")
 	said(bob, 0, "charged twice", "show", id)
 	said(alice, 1, "own request", "approve", id, "--yes")
@@ -66,7 +66,7 @@ func TestElevateCommands(t *testing.T) {
 	e.comes(t, func() request { return e.scene(nil).of(callTool(alice, "refund", "{}")) }, "200")
 	said(bob, 0, "revoked", "revoke", id, "--why", "enough")
 	e.comes(t, func() request { return e.scene(nil).of(callTool(alice, "refund", "{}")) }, "elevation.revoked")
-	other := textBetween(said(alice, 3, "pending", "request", "delete_order", "--reason", "x", "--wait", "--wait-timeout", "1s", "-o", "json"), `"request_id":"`, `"`)
+	other := stringMember(said(alice, 3, "pending", "request", "delete_order", "--reason", "x", "--wait", "--wait-timeout", "1s", "-o", "json"), "request_id")
 	said(bob, 0, "denied", "deny", other, "--comment", "no")
 	eventually(t, 10*time.Second, "webhooks tell of everything", func() bool { return len(told.types()) >= 5 })
 	if got := strings.Join(told.types(), " "); got != "elevation.requested elevation.approved elevation.revoked elevation.requested elevation.denied" {
@@ -75,9 +75,10 @@ func TestElevateCommands(t *testing.T) {
 	told.verify(t)
 }
 
-func textBetween(text, before, after string) string {
-	_, text, _ = strings.Cut(text, before)
-	text, _, _ = strings.Cut(text, after)
+// stringMember is of the first member of that name in JSON.
+func stringMember(text, name string) string {
+	_, text, _ = strings.Cut(text, `"`+name+`":"`)
+	text, _, _ = strings.Cut(text, `"`)
 	return text
 }
 
@@ -104,7 +105,7 @@ func (r *receiver) types() (all []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, body := range r.bodies {
-		all = append(all, textBetween(string(body), `"type":"`, `"`))
+		all = append(all, stringMember(string(body), "type"))
 	}
 	return all
 }
