@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/internal/database"
 )
 
@@ -258,5 +259,24 @@ func TestHeldUp(t *testing.T) {
 		close(release)
 		wait.Wait()
 		w.wantState(one, approved.ID, Approved)
+	})
+}
+
+// Who goes away once the intent is recorded doesn't leave a change half done.
+func TestAskerGoesAway(t *testing.T) {
+	forEach(t, func(w *world) {
+		one := w.replica()
+		asked := w.ask(one, elevation(alice))
+		ctx, goAway := context.WithCancel(w.Context())
+		w.journal.refuses(func(audit.Class) bool {
+			goAway()
+			return false
+		})
+		w.journal.take()
+		w.wantError("the approval", second(one.Approve(ctx, asked.ID, bob, "")), nil)
+		w.wantState(one, asked.ID, Approved)
+		if got := said(w.journal.take()); len(got) != 2 {
+			w.Errorf("recorded: %q", got)
+		}
 	})
 }
