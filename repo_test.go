@@ -36,7 +36,7 @@ var imports = map[string][]string{
 	"authz/refusal": {"authz", "internal/problem"},
 
 	"pim":          {"audit", "internal/database", "pim/provider"},
-	"pim/provider": {"internal/strictyaml"},
+	"pim/provider": {"internal/cafile", "internal/strictyaml"},
 
 	"idempotency":           {"internal/keyfile"},
 	"idempotency/storetest": {"idempotency"},

@@ -21,19 +21,7 @@ import (
 // server is shared: each test has a database of its own.
 var server *testenv.Postgres
 
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = testenv.StartPostgres(context.Background(), testenv.PostgresOptions{UnixSocket: true}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := server.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(testenv.RunWithPostgres(m, &server)) }
 
 // world is a database with the replicas on it, and what they write to.
 type world struct {

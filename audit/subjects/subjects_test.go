@@ -2,7 +2,6 @@ package subjects_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"database/sql"
 	"encoding/base64"
@@ -26,19 +25,7 @@ import (
 // server is shared: each test has a database of its own.
 var server *testenv.Postgres
 
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = testenv.StartPostgres(context.Background(), testenv.PostgresOptions{UnixSocket: true}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := server.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(testenv.RunWithPostgres(m, &server)) }
 
 // world is a database and the replicas on it.
 type world struct {

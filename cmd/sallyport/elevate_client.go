@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/api"
+	"github.com/sallyport/sallyport/internal/cafile"
 )
 
 // Bounds of what is read.
@@ -133,13 +134,9 @@ func elevateRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	roots, err := cafile.Read(file)
 	if err != nil {
 		return nil, fmt.Errorf("--ca-file: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--ca-file: %s holds no certificate", file)
 	}
 	return roots, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/sallyport/sallyport/internal/cafile"
 	"github.com/sallyport/sallyport/settings"
 )
 
@@ -92,13 +92,9 @@ func serverTLS(cfg settings.TLS) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen.tls: %w", err)
 	}
-	pem, err := os.ReadFile(cfg.ClientCAFile)
+	clients, err := cafile.Read(cfg.ClientCAFile)
 	if err != nil {
 		return nil, fmt.Errorf("listen.tls: %w", err)
-	}
-	clients := x509.NewCertPool()
-	if !clients.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("listen.tls: %s holds no certificate", cfg.ClientCAFile)
 	}
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,

@@ -25,14 +25,15 @@ func newServeCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Answer Envoy's ext_authz, ext_proc and access log",
 		Long: `Serve answers Envoy's ext_authz checks and ext_proc exchanges and takes its access
-log over gRPC, serves the OAuth metadata of the protected servers over HTTP, and
-metrics, health and profiles on a listener of their own.
+log over gRPC, serves the API of elevations and approvals and the OAuth metadata of
+the protected servers over HTTP, and metrics, health and profiles on a listener of
+their own.
 
 The configuration, the catalogue and the files that they name are loaded again
 when they change and on SIGHUP; a mistake in them keeps the old state, and says so
 in the log and in sallyport_reload_failed. Changes of redis, of where claims are
-kept, of audit and database are such a mistake; those of listen, log and envoy wait
-for a restart. SIGTERM and SIGINT let running requests finish, up to
+kept, of audit, database and of pim's provider and webhooks are such a mistake; those
+of listen, log and envoy wait for a restart. SIGTERM and SIGINT let running requests finish, up to
 listen.shutdown_grace.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

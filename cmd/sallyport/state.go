@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/sallyport/sallyport/authz/catalogue"
 	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/authz/operation"
+	"github.com/sallyport/sallyport/internal/cafile"
 	"github.com/sallyport/sallyport/settings"
 )
 
@@ -239,16 +239,13 @@ func keySetConfig(cfg *settings.Config, issuer *settings.Issuer) (identity.KeySe
 	if issuer.CAFile == "" {
 		return set, nil
 	}
-	pem, err := os.ReadFile(issuer.CAFile)
-	if err != nil {
-		return set, fmt.Errorf("ca_file: %w", err)
-	}
+	var err error
 	set.RootCAs, err = x509.SystemCertPool()
 	if err != nil {
 		return set, fmt.Errorf("system certificates: %w", err)
 	}
-	if !set.RootCAs.AppendCertsFromPEM(pem) {
-		return set, fmt.Errorf("ca_file: %s holds no certificate", issuer.CAFile)
+	if err := cafile.Add(set.RootCAs, issuer.CAFile); err != nil {
+		return set, fmt.Errorf("ca_file: %w", err)
 	}
 	return set, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"github.com/sallyport/sallyport/authz"
 	"github.com/sallyport/sallyport/authz/identity"
 	"github.com/sallyport/sallyport/idempotency"
+	"github.com/sallyport/sallyport/internal/cafile"
 	"github.com/sallyport/sallyport/settings"
 )
 
@@ -211,14 +211,11 @@ func newRedisClient(cfg *settings.Redis) (redis.UniversalClient, error) {
 }
 
 func redisTLS(cfg *settings.RedisTLS) (*tls.Config, error) {
-	pem, err := os.ReadFile(cfg.CAFile)
+	roots, err := cafile.Read(cfg.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("redis.tls: %w", err)
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName, RootCAs: x509.NewCertPool()}
-	if !out.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("redis.tls: %s holds no certificate", cfg.CAFile)
-	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName, RootCAs: roots}
 	if cfg.CertFile != "" {
 		certificate, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
 		if err != nil {

@@ -89,6 +89,24 @@ func PostgresFor(t redisTest, options PostgresOptions) *Postgres {
 	return server
 }
 
+// RunWithPostgres runs a package's tests (a *testing.M) with a server on a Unix socket
+// that they share, each with a database of its own, and returns the exit code.
+func RunWithPostgres(tests interface{ Run() int }, server **Postgres) (code int) {
+	started, err := StartPostgres(context.Background(), PostgresOptions{UnixSocket: true})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if err := started.Remove(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	*server = started
+	return tests.Run()
+}
+
 // StartPostgres makes a cluster, starts a server on it and returns when it
 // answers queries. ctx bounds the start only (a minute at most): the server then
 // runs until Stop or Kill, or until this process ends.

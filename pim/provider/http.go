@@ -13,11 +13,12 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sallyport/sallyport/internal/cafile"
 )
 
 const (
@@ -60,15 +61,7 @@ func readRoots(caFile string) (*x509.CertPool, error) {
 	if caFile == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s has no certificates", caFile)
-	}
-	return roots, nil
+	return cafile.Read(caFile)
 }
 
 // checkAddress refuses what tokens mustn't be sent to.
